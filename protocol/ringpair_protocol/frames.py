@@ -59,7 +59,7 @@ def crc_step(crc: int, bit: int) -> int:
     return crc >> 1 ^ (CRC_POLYNOMIAL if (crc ^ bit) & 1 else 0)
 
 
-def crc_register(data: bytes) -> int:
+def crc_register(data: bytes | bytearray) -> int:
     """Register of the CRC after `data`, without the final XOR."""
     crc = CRC_INIT
     for byte in data:
