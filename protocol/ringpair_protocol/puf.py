@@ -82,12 +82,14 @@ ROW = 16
 """Rings that share a mean."""
 HELPER_BITS = 3
 ENROLL_READS = 16
+REVERSED = (0, 4, 2, 6, 1, 5, 3, 7)
+"""3 bits in reverse order: a helper value is packed with its most significant bit first."""
 BITS_BYTES = RINGS // 8
 HELPER_BYTES = RINGS * HELPER_BITS // 8
 
 COLUMNS, ROWS, HALVES = 6, 4, 2
 """Tiles of a channel, and rings of a tile."""
-PLACES = tuple(half << 5 | col << 2 | row for half in range(HALVES) for col in range(COLUMNS) for row in range(ROWS))
+PLACES = tuple(half << 5 | col << 2 | row for col in range(COLUMNS) for row in range(ROWS) for half in range(HALVES))
 """The 48 places in the order in which they are measured."""
 
 WINDOW_CLOCKS, WINDOW_FREQUENCY = 512, 12_000_000
@@ -235,7 +237,8 @@ class Quantizer:
         bits : bytes
             24 bytes, ring i is bit i % 8 of byte i // 8. Secret.
         helper : bytes
-            72 bytes, the helper value of ring i at bits 3 i … 3 i + 2, least significant first. Public.
+            72 bytes, the helper value of ring i at bits 3 i … 3 i + 2, its most significant bit first, in the order in
+            which the binary search finds them; bit n is bit n % 8 of byte n // 8. Public.
 
         Raises
         ------
@@ -255,7 +258,7 @@ class Quantizer:
                 if self.residue(counts[ring], total, ring, boundaries[(code | step) - 1]) >= 0:
                     code |= step
             bits |= (code >> HELPER_BITS) << ring
-            helper |= (code & 7) << HELPER_BITS * ring
+            helper |= REVERSED[code & 7] << HELPER_BITS * ring
         return bits.to_bytes(BITS_BYTES, "little"), helper.to_bytes(HELPER_BYTES, "little")
 
     def reconstruct(self, counts: Sequence[int], helper: bytes) -> tuple[bytes, list[int]]:
@@ -286,9 +289,10 @@ class Quantizer:
         wrong = [ring for ring, count in enumerate(counts) if not 0 <= count <= COUNT_MAX]
         if wrong:
             raise ValueError(f"counts must be 0..{COUNT_MAX}, but ring {wrong[0]} has {counts[wrong[0]]}")
-        values, thresholds, bits, margins = int.from_bytes(helper, "little"), self.thresholds, 0, []
+        bits, margins = 0, []
+        values, thresholds = int.from_bytes(helper, "little"), self.thresholds
         for ring, total in _with_totals(counts):
-            residue = self.residue(counts[ring], total, ring, thresholds[values >> HELPER_BITS * ring & 7])
+            residue = self.residue(counts[ring], total, ring, thresholds[REVERSED[values >> HELPER_BITS * ring & 7]])
             bits |= (residue >= 0) << ring
             margins.append(min(residue if residue >= 0 else ~residue, MARGIN_MAX))
         return bits.to_bytes(BITS_BYTES, "little"), margins
