@@ -1,0 +1,220 @@
+"""The journal of :mod:`records` on a NOR flash: which commands go to the flash, and in which order.
+
+The gateware's program sends exactly these commands, so the flash image after each operation is well defined. W(address,
+data) is a program command inside one page, R a read, E the erasure of a sector; ``slot[k]`` lies in the live sector.
+
+::
+
+    load     R first 8 bytes of slot 0, 1, … of each sector up to the first blank one; R the last written one, then the
+             one before it, where they are not all zeros; the highest number that unseals is live. If there is one:
+             W(zeros) over every other slot read, torn ones too, in the order in which they were read.
+    commit   1. W(slot[k+1], new), R, compare.      Left out if slot[k] is not the last written one, or k = 47.
+             2. If that was left out or the comparison failed: in the next sector, E, W(header), W(slot 0, new), R both,
+                compare; on failure in the one after it, and so on, but never in the live sector.
+             3. W(old slot, zeros).
+             A failed comparison is followed by W(zeros) over the slot that failed, at once.
+    create   E sectors 1, 2, 3, then as 2. from sector 0 on.
+    revoke   W(live slot, zeros).
+
+A power cut anywhere leaves the old slot or the new one live, never none and never a mixture. A torn slot may hold a
+readable beginning of a chain key: this is why it is zeroed and not only ignored.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from .ascon import WrongTag
+from .records import (
+    DEVICE_BASE,
+    DEVICE_JOURNAL,
+    HEADER_LENGTH,
+    JOURNAL_SECTORS,
+    MAX_PEERS,
+    PAGE,
+    SECTOR,
+    SLOTS_PER_SECTOR,
+    peer_journal,
+    slot_offset,
+)
+
+T = TypeVar("T")
+
+MARK = 8
+"""Bytes of a slot that tell whether it was ever written: all ones if not."""
+
+
+class Flash(Protocol):
+    """A serial NOR flash: programming only clears bits, erasure sets all bits of a sector of 4 KB."""
+
+    def read(self, address: int, length: int, /) -> bytes: ...
+
+    def program(self, address: int, data: bytes, /) -> None:
+        """Program within one page of 256 bytes, and wait until it is done."""
+
+    def erase(self, address: int, /) -> None:
+        """Erase the sector that begins at ``address``, and wait until it is done."""
+
+
+class FlashFailed(Exception):
+    """The flash did not keep what was written; the slot that was live still is."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A slot of a journal: sector 0..3, slot 0..47."""
+
+    sector: int
+    slot: int
+
+
+class Journal(Generic[T]):
+    """Four sectors that hold one live slot.
+
+    Parameters
+    ----------
+    flash
+        The device.
+    base
+        Address of the first of the four sectors.
+    slot_length
+        Bytes of a slot, number and tag included.
+    """
+
+    def __init__(self, flash: Flash, base: int, slot_length: int):
+        self.flash = flash
+        self.base = base
+        self.slot_length = slot_length
+        self.live: Place | None = None
+        self.header = b""
+        self._last = 0
+
+    def load(self, unseal: Callable[[bytes, bytes], tuple[int, T]]) -> tuple[int, T] | None:
+        """Find the live slot and zero what else was left behind.
+
+        Parameters
+        ----------
+        unseal
+            Takes the sector's header and a slot; returns number and contents, or raises ``WrongTag``.
+
+        Returns
+        -------
+        tuple or None
+            Number and contents of the live slot; None if no slot unseals (then nothing is written either).
+        """
+        self.live, found, others = None, None, []
+        for sector in range(JOURNAL_SECTORS):
+            header = self.flash.read(self._sector(sector), HEADER_LENGTH)
+            written = self._written(sector)
+            for place in [Place(sector, k) for k in (written - 1, written - 2) if k >= 0]:
+                slot = self.flash.read(self._address(place), self.slot_length)
+                if not any(slot):
+                    continue
+                others.append(place)
+                try:
+                    number, contents = unseal(header, slot)
+                except WrongTag:
+                    continue
+                if found is None or number > found[0]:
+                    found, self.live, self.header, self._last = (number, contents), place, header, written - 1
+        if self.live is not None:
+            for place in others:
+                if place != self.live:
+                    self._zero(place)
+        return found
+
+    def commit(self, slot: bytes) -> None:
+        """Replace the live slot.
+
+        Raises
+        ------
+        FlashFailed
+            No sector took the new slot; the old one is untouched.
+        """
+        old = self._require_live()
+        places = [Place((old.sector + k) % JOURNAL_SECTORS, 0) for k in range(1, JOURNAL_SECTORS)]
+        if self._last == old.slot and old.slot + 1 < SLOTS_PER_SECTOR:
+            places.insert(0, Place(old.sector, old.slot + 1))
+            self._last += 1
+        self.live = self._write(slot, places)
+        self._zero(old)
+
+    def create(self, header: bytes, slot: bytes) -> None:
+        """Begin anew, whatever lies there.
+
+        Raises
+        ------
+        FlashFailed
+            No sector took the slot.
+        """
+        if len(header) != HEADER_LENGTH:
+            raise ValueError(f"a sector's header has {HEADER_LENGTH} bytes, not {len(header)}")
+        for sector in range(1, JOURNAL_SECTORS):
+            self.flash.erase(self._sector(sector))
+        self.live, self.header = None, header
+        self.live = self._write(slot, [Place(sector, 0) for sector in range(JOURNAL_SECTORS)])
+
+    def revoke(self) -> None:
+        """Zero the live slot; after ``load``, nothing that unseals is left."""
+        self._zero(self._require_live())
+        self.live = None
+
+    def last_header(self) -> bytes | None:
+        """Header of the first sector that has one: whom this journal is, or was, about."""
+        for sector in range(JOURNAL_SECTORS):
+            header = self.flash.read(self._sector(sector), HEADER_LENGTH)
+            if header != b"\xff" * HEADER_LENGTH:
+                return header
+        return None
+
+    def _write(self, slot: bytes, places: list[Place]) -> Place:
+        """Try the places in order; a slot 0 begins its sector anew."""
+        if len(slot) != self.slot_length:
+            raise ValueError(f"a slot has {self.slot_length} bytes, not {len(slot)}")
+        for place in places:
+            sector, address = self._sector(place.sector), self._address(place)
+            if place.slot == 0:
+                self.flash.erase(sector)
+                self.flash.program(sector, self.header)
+            self.flash.program(address, slot)
+            header_kept = place.slot != 0 or self.flash.read(sector, HEADER_LENGTH) == self.header
+            if header_kept and self.flash.read(address, self.slot_length) == slot:
+                self._last = place.slot
+                return place
+            self._zero(place)
+        raise FlashFailed(f"none of {len(places)} places at {self.base:#08x} kept the slot: replace the flash")
+
+    def _zero(self, place: Place) -> None:
+        self.flash.program(self._address(place), bytes(self.slot_length))
+
+    def _written(self, sector: int) -> int:
+        """How many slots of a sector have been written."""
+        for slot in range(SLOTS_PER_SECTOR):
+            if self.flash.read(self._address(Place(sector, slot)), MARK) == b"\xff" * MARK:
+                return slot
+        return SLOTS_PER_SECTOR
+
+    def _require_live(self) -> Place:
+        if self.live is None:
+            raise ValueError("the journal has no live slot: load it or create one first")
+        return self.live
+
+    def _sector(self, sector: int) -> int:
+        return self.base + sector * SECTOR
+
+    def _address(self, place: Place) -> int:
+        return self._sector(place.sector) + slot_offset(place.slot)
+
+
+def sectors() -> Iterator[int]:
+    """All sectors that a device uses, the plain record's first: without it the rest is worth nothing."""
+    yield DEVICE_BASE
+    for journal in (DEVICE_JOURNAL, *map(peer_journal, range(MAX_PEERS))):
+        yield from range(journal, journal + JOURNAL_SECTORS * SECTOR, SECTOR)
+
+
+def wipe(flash: Flash) -> None:
+    """Erase every used sector that is not blank, in the order of :func:`sectors`."""
+    for address in sectors():
+        if any(flash.read(address + page, PAGE) != b"\xff" * PAGE for page in range(0, SECTOR, PAGE)):
+            flash.erase(address)
