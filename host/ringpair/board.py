@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ringpair_protocol import LEVEL, frames
 from ringpair_protocol.admin import (
@@ -58,7 +58,7 @@ INBOX_SIZE = 65536
 RESET_DELIVERED = 0xFF
 """What :meth:`Board.import_puzzle` returns for a factory reset, in the place of a peer number."""
 
-E = TypeVar("E")
+E = TypeVar("E", bound=AnyEvent)
 R = TypeVar("R")
 
 
@@ -237,18 +237,15 @@ class Board:
         since = self._exchange(Opcode.CONNECT, bytes([peer, carrier]), REPLY_TIMEOUT_S).events_before
         deadline = time.monotonic() + timeout
         while True:
-            event: SessionUp | SessionFailed | None
             event = self._take((SessionUp, SessionFailed), deadline - time.monotonic(), since)
             if event is None:
                 raise NoReply(
                     f"expected a session or a failure from {self.port} within {timeout:g} s, got neither: "
                     "is the device still running?"
                 )
-            if event.peer != peer:
-                continue
-            if isinstance(event, SessionUp):
+            if isinstance(event, SessionUp) and event.peer == peer:
                 return event
-            if event.code != Code.SUPERSEDED:
+            if isinstance(event, SessionFailed) and event.peer == peer and event.code != Code.SUPERSEDED:
                 raise ConnectFailed(peer, event.code)
 
     def send(self, text: str | bytes) -> int:
@@ -274,12 +271,12 @@ class Board:
 
         Events of other kinds stay where they are.
         """
-        return self._take(kinds, timeout)
+        return cast("E | None", self._take(kinds, timeout))
 
     def listen(self, timeout: float | None = None) -> Iterator[AnyEvent]:
         """Events as they come, until none came for ``timeout`` seconds."""
         while True:
-            event: AnyEvent | None = self._take((), timeout)
+            event = self._take((), timeout)
             if event is None:
                 return
             yield event
@@ -410,7 +407,7 @@ class Board:
                 self._news.wait(left)
             return self._replies.popleft()
 
-    def _take(self, kinds: tuple[type[E], ...], timeout: float | None, since: int = 0) -> E | None:
+    def _take(self, kinds: tuple[type, ...], timeout: float | None, since: int = 0) -> AnyEvent | None:
         """The first event of ``kinds`` with a number of at least ``since``, taken out of the inbox."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._news:
@@ -419,7 +416,7 @@ class Board:
                     number, event = entry
                     if number >= since and (not kinds or isinstance(event, kinds)):
                         self._inbox.remove(entry)
-                        return event  # type: ignore[return-value]
+                        return event
                 if self._failure:
                     raise self._failure
                 left = None if deadline is None else deadline - time.monotonic()

@@ -1,0 +1,409 @@
+"""The registry of enrolled devices: pairing them needs this file and nothing else.
+
+One operation is one transaction. Whatever hands out a message (puzzle, revocation, reset) stores the message and the
+*successor* of each wrap key it used up in that same transaction: afterwards nobody, this registry included, can
+open or repeat the message.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringpair_protocol.admin import Identity
+from ringpair_protocol.pairing import DeviceEntry, make_puzzles, make_reset, make_revocation
+from ringpair_protocol.records import MAX_PEERS
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from ringpair.errors import RegistryError, UsageError
+
+from . import vault as vaults
+from .database import Database, default_path
+from .models import (
+    ACTIVE,
+    PENDING,
+    PUZZLE,
+    RESET,
+    RETIRED,
+    REVOCATION,
+    Device,
+    LogEntry,
+    Message,
+    Pairing,
+    VaultRow,
+    now,
+)
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}")
+ID = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Secrecy:
+    """How a new registry is protected, and an old one opened.
+
+    Attributes
+    ----------
+    passphrase
+        None: the environment (``RINGPAIR_PASSPHRASE``) or the terminal is asked when a key is needed.
+    keyring
+        Keep the key of a *new* registry in the system keyring, without a passphrase.
+    cost
+        Base-2 logarithm of scrypt's N for a new registry.
+    """
+
+    passphrase: str | None = None
+    keyring: bool = False
+    cost: int = vaults.COST
+
+
+class Registry:
+    """An open registry. Reading it needs no passphrase; what touches a key asks for it once.
+
+    Parameters
+    ----------
+    path
+        The file; made if it does not exist. Default: :func:`.database.default_path`.
+    """
+
+    def __init__(self, path: Path | None = None, secrecy: Secrecy | None = None) -> None:
+        self.database = Database(path or default_path())
+        self._secrecy = secrecy or Secrecy()
+        self._vault: vaults.Vault | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the registry lies."""
+        return self.database.path
+
+    def close(self) -> None:
+        """Let the file go and forget its key."""
+        self._vault = None
+        self.database.close()
+
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Secrets
+
+    def unlock(self) -> vaults.Vault:
+        """Open the wrap keys, or choose their protection if there are none yet.
+
+        Called first by whatever must not stop halfway to ask for a passphrase.
+        """
+        if self._vault is None:
+            with self.database.transaction(write=False) as session:
+                row = session.get(VaultRow, 1)
+            self._vault = self._create_vault() if row is None else vaults.open_vault(row, self._secrecy.passphrase)
+        return self._vault
+
+    def _create_vault(self) -> vaults.Vault:
+        passphrase = self._secrecy.passphrase
+        if passphrase is None and not self._secrecy.keyring:
+            passphrase = vaults.ask_passphrase("A passphrase for the new registry: ", confirm=True)
+        fresh = vaults.new_vault()
+        row = fresh.protect(passphrase, cost=self._secrecy.cost)
+        with self.database.transaction() as session:
+            other = session.get(VaultRow, 1)
+            if other is None:
+                session.add(row)
+                _note(session, "create", "passphrase" if passphrase is not None else "system keyring")
+        return fresh if other is None else vaults.open_vault(other, passphrase)
+
+    def protect(self, passphrase: str | None, cost: int = vaults.COST) -> None:
+        """Change the passphrase, or hand the key to the system keyring (None)."""
+        vault = self.unlock()
+        with self.database.transaction() as session:
+            old = session.get_one(VaultRow, 1)
+            session.merge(vault.protect(passphrase, old.registry_id, cost))
+            _note(session, "protect", "system keyring" if passphrase is None else "passphrase")
+
+    def entry(self, device: Device) -> DeviceEntry:
+        """The device's entry with its wrap key in the clear.
+
+        Raises
+        ------
+        RegistryError
+            It is retired, or its row was altered.
+        """
+        if device.wrap_key is None:
+            raise RegistryError(f"{device.name} ({device.id}) is retired and has no key: enroll the board again")
+        wrap_key = self.unlock().open(device.wrap_key, device.id, device.wrap_index)
+        return DeviceEntry(bytes.fromhex(device.id), wrap_key, device.wrap_index)
+
+    def _store_entry(self, device: Device, entry: DeviceEntry) -> None:
+        device.wrap_index = entry.wrap_index
+        device.wrap_key = self.unlock().seal(entry.wrap_key, device.id, entry.wrap_index)
+
+    # Devices
+
+    def devices(self) -> list[Device]:
+        """All devices by name."""
+        with self.database.transaction(write=False) as session:
+            return list(session.scalars(select(Device).order_by(Device.name)))
+
+    def find(self, reference: str) -> Device:
+        """The device with this name, id, or beginning of an id (four digits or more)."""
+        with self.database.transaction(write=False) as session:
+            return _find(session, reference)
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that is taken or cannot be one."""
+        with self.database.transaction(write=False) as session:
+            _check_free(session, name)
+
+    def add(self, entry: DeviceEntry, name: str, identity: Identity) -> Device:
+        """Store a device whose enrollment is under way, before it is told to commit."""
+        device = Device(
+            id=entry.device_id.hex(),
+            name=name,
+            state=PENDING,
+            gateware=identity.gateware.hex(),
+            floorplan=identity.floorplan.hex(),
+            layout_version=identity.layout_version,
+            simulated=identity.simulated,
+        )
+        self._store_entry(device, entry)
+        with self.database.transaction() as session:
+            _check_free(session, name)
+            if session.get(Device, device.id) is not None:
+                raise RegistryError(
+                    f"the device id {device.id} is in the registry already: that is no fresh enrollment"
+                )
+            session.add(device)
+            _note(session, "enroll", f"{name} {device.id}")
+        return device
+
+    def confirm(self, reference: str) -> Device:
+        """The device committed its enrollment."""
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            if device.state != PENDING:
+                raise RegistryError(f"{device.name} is {device.state}: only a pending enrollment can be confirmed")
+            device.state = ACTIVE
+            _note(session, "confirm", f"{device.name} {device.id}")
+        return device
+
+    def rename(self, reference: str, name: str) -> Device:
+        """Give a device another name."""
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            _check_free(session, name)
+            _note(session, "rename", f"{device.name} {device.id} to {name}")
+            device.name = name
+        return device
+
+    def remove(self, reference: str) -> Device:
+        """Delete a device, its pairings and its outbox: this registry can do nothing to it any more."""
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            for row in (*_pairings(session, device.id), *_messages(session, device.id)):
+                session.delete(row)
+            session.flush()
+            session.delete(device)
+            _note(session, "remove", f"{device.name} {device.id}")
+        return device
+
+    def retire(self, reference: str) -> Device:
+        """The device was reset: forget its key, end its pairings, free its name."""
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            _note(session, "retire", f"{device.name} {device.id}")
+            device.state, device.wrap_key, device.name = RETIRED, None, f"{device.name[:30]}-retired-{device.id[:8]}"
+            for pairing in _pairings(session, device.id):
+                pairing.revoked_at = pairing.revoked_at or now()
+            for message in _messages(session, device.id):
+                message.withdrawn = message.withdrawn or message.delivered_at is None
+        return device
+
+    def advance(self, reference: str, steps: int) -> Device:
+        """Move on along the chain of wrap keys: for a registry restored from a backup older than its last pairing."""
+        if not 1 <= steps <= 100_000:
+            raise UsageError(f"expected 1 to 100000 steps, got {steps}")
+        self.unlock()
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            entry = self.entry(device)
+            for _ in range(steps):
+                entry = entry.successor()
+            self._store_entry(device, entry)
+            _note(session, "advance", f"{device.name} {device.id} to {device.wrap_index}")
+        return device
+
+    # Pairings
+
+    def pairings(self, reference: str | None = None) -> list[Pairing]:
+        """All pairings, or those of one device."""
+        with self.database.transaction(write=False) as session:
+            rows = _pairings(session, _find(session, reference).id if reference else None)
+            for row in rows:
+                _ = row.low.name, row.high.name  # loaded now: the session ends here
+            return rows
+
+    def pair(self, first: str, second: str) -> tuple[Message, Message]:
+        """Pair two devices that need not be there; returns the puzzle for each.
+
+        The pair's key exists only inside this call.
+        """
+        self.unlock()
+        with self.database.transaction() as session:
+            a, b = _find_two(session, first, second)
+            for device in (a, b):
+                live = [row for row in _pairings(session, device.id) if row.revoked_at is None]
+                if len(live) >= MAX_PEERS:
+                    raise RegistryError(f"{device.name} has {MAX_PEERS} pairings, the most a device holds: revoke one")
+            if any({row.low_id, row.high_id} == {a.id, b.id} for row in live):
+                raise RegistryError(
+                    f"{a.name} and {b.name} are paired already: import what is in the outbox, or revoke the pairing"
+                )
+            bodies = make_puzzles(entry_a := self.entry(a), entry_b := self.entry(b))
+            messages = (
+                _message(PUZZLE, a, entry_a, bodies[0], b.id),
+                _message(PUZZLE, b, entry_b, bodies[1], a.id),
+            )
+            self._store_entry(a, bodies[2])
+            self._store_entry(b, bodies[3])
+            low, high = sorted((a, b), key=lambda device: device.id)
+            session.add_all([*messages, Pairing(low=low, high=high)])
+            _note(session, "pair", f"{a.name} {a.id} with {b.name} {b.id}")
+        return messages
+
+    def revoke(self, first: str, second: str) -> list[Message]:
+        """End a pairing: one revocation for each device that is still enrolled; puzzles not delivered are withdrawn."""
+        self.unlock()
+        with self.database.transaction() as session:
+            a, b = _find_two(session, first, second)
+            pairings = [row for row in _pairings(session, a.id) if {row.low_id, row.high_id} == {a.id, b.id}]
+            if not pairings:
+                raise RegistryError(f"{a.name} and {b.name} were never paired: see ringpair registry list")
+            for row in pairings:
+                row.revoked_at = row.revoked_at or now()
+            messages = []
+            for device, peer in ((a, b), (b, a)):
+                for old in _messages(session, device.id):
+                    if old.peer_id == peer.id and old.delivered_at is None:
+                        old.withdrawn = True
+                if device.state != RETIRED:
+                    entry = self.entry(device)
+                    body, successor = make_revocation(entry, bytes.fromhex(peer.id))
+                    messages.append(_message(REVOCATION, device, entry, body, peer.id))
+                    self._store_entry(device, successor)
+            session.add_all(messages)
+            _note(session, "revoke", f"{a.name} {a.id} and {b.name} {b.id}")
+        return messages
+
+    def reset(self, reference: str) -> Message:
+        """A message that returns a device to the factory state; :meth:`retire` it once that is done."""
+        self.unlock()
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            entry = self.entry(device)
+            message = _message(RESET, device, entry, make_reset(entry), None)
+            message.withdrawn = True  # never sent by an import: only by the command that asked for it
+            session.add(message)
+            self._store_entry(device, entry.successor())
+            _note(session, "reset", f"{device.name} {device.id}")
+        return message
+
+    # Outbox
+
+    def outbox(self, reference: str | None = None, everything: bool = False) -> list[Message]:
+        """Messages that wait for their device (or all there ever were), oldest wrap index first."""
+        with self.database.transaction(write=False) as session:
+            rows = _messages(session, _find(session, reference).id if reference else None)
+            found = [row for row in rows if everything or (row.delivered_at is None and not row.withdrawn)]
+            for row in found:
+                _ = row.recipient.name
+            return found
+
+    def delivered(self, message: Message) -> None:
+        """The device took the message."""
+        self._settle(message, lambda row: setattr(row, "delivered_at", row.delivered_at or now()), "deliver")
+
+    def withdraw(self, message: Message) -> None:
+        """The message is of no use any more: never try it again."""
+        self._settle(message, lambda row: setattr(row, "withdrawn", True), "withdraw")
+
+    def _settle(self, message: Message, change: Callable[[Message], None], action: str) -> None:
+        with self.database.transaction() as session:
+            row = session.get(Message, message.id)
+            if row is None:
+                raise RegistryError(f"message {message.id} is not in the outbox any more: another process removed it")
+            change(row)
+            _note(session, action, f"{row.kind} {row.wrap_index} for {row.recipient_id}")
+
+    def history(self) -> list[LogEntry]:
+        """What was done, oldest first."""
+        with self.database.transaction(write=False) as session:
+            return list(session.scalars(select(LogEntry).order_by(LogEntry.id)))
+
+
+def _find(session: Session, reference: str) -> Device:
+    found: Iterable[Device] = session.scalars(select(Device).where(Device.name == reference)).all()
+    lowered = reference.lower()
+    if not found and 4 <= len(reference) <= 16 and re.fullmatch("[0-9a-f]+", lowered):
+        found = session.scalars(select(Device).where(Device.id.startswith(lowered))).all()
+    match list(found):
+        case [device]:
+            return device
+        case []:
+            known = ", ".join(session.scalars(select(Device.name).order_by(Device.name).limit(8))) or "nobody yet"
+            raise RegistryError(f"no device {reference!r} in the registry; it knows {known}")
+        case several:
+            raise RegistryError(f"{reference!r} is the beginning of {len(several)} ids: give more digits")
+
+
+def _find_two(session: Session, first: str, second: str) -> tuple[Device, Device]:
+    a, b = _find(session, first), _find(session, second)
+    if a.id == b.id:
+        raise RegistryError(f"expected two devices, {first!r} and {second!r} are the same ({a.id})")
+    for device in (a, b):
+        if device.state == PENDING:
+            raise RegistryError(
+                f"{device.name}'s enrollment was never confirmed: if `ringpair info` says it is enrolled, run "
+                f"`ringpair registry confirm {device.name}`, else `ringpair registry remove {device.name}`"
+            )
+    return a, b
+
+
+def _check_free(session: Session, name: str) -> None:
+    if not NAME.fullmatch(name) or ID.fullmatch(name.lower()):
+        raise RegistryError(
+            f"{name!r} is no name for a device: a letter first, then letters, digits, '.', '_', '-', at most 48, "
+            "and not 16 hexadecimal digits"
+        )
+    taken = session.scalar(select(Device).where(Device.name == name))
+    if taken is not None:
+        raise RegistryError(
+            f"the name {name} is taken by device {taken.id} ({taken.state}): choose another, or rename or remove that"
+        )
+
+
+def _pairings(session: Session, device_id: str | None) -> list[Pairing]:
+    query = select(Pairing).order_by(Pairing.id)
+    if device_id is not None:
+        query = query.where(or_(Pairing.low_id == device_id, Pairing.high_id == device_id))
+    return list(session.scalars(query))
+
+
+def _messages(session: Session, device_id: str | None) -> list[Message]:
+    query = select(Message).order_by(Message.recipient_id, Message.wrap_index)
+    if device_id is not None:
+        query = query.where(Message.recipient_id == device_id)
+    return list(session.scalars(query))
+
+
+def _message(kind: str, recipient: Device, entry: DeviceEntry, body: bytes, peer_id: str | None) -> Message:
+    return Message(kind=kind, recipient=recipient, peer_id=peer_id, wrap_index=entry.wrap_index, body=body)
+
+
+def _note(session: Session, action: str, detail: str) -> None:
+    log.info("registry: %s %s", action, detail)
+    session.add(LogEntry(action=action, detail=detail))
