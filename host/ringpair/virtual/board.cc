@@ -31,6 +31,7 @@ struct Status {
     uint32_t powered, quiet, led, phase, button, flash_busy;
     uint64_t admin_waiting, peer_waiting;            // bytes for the host
     uint64_t admin_pending, peer_pending;            // bytes for the device
+    uint64_t events;                                 // in the log
 };
 
 struct Event {
@@ -296,6 +297,7 @@ struct Board {
         status.peer_waiting = peer_out.queue.size();
         status.admin_pending = admin_in.queue.size() + admin_in.busy();
         status.peer_pending = peer_in.queue.size() + peer_in.busy();
+        status.events = events.size();
     }
 };
 
@@ -388,6 +390,7 @@ uint64_t board_events(Board *b, Event *events, uint64_t size)
     uint64_t n = b->events.size() < size ? b->events.size() : size;
     memcpy(events, b->events.data(), n * sizeof(Event));
     b->events.erase(b->events.begin(), b->events.begin() + ptrdiff_t(n));
+    b->update_status();
     return n;
 }
 }

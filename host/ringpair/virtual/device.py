@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-
 from ringpair_protocol.puf import window_clocks
 
 from . import native
@@ -125,7 +124,7 @@ class SimulatedDevice:
         with contextlib.suppress(AttributeError):
             self.close()
 
-    # ------------------------------------------------------------------------------------------------ lines and time
+    # ------------------------------------------------------------------------------------------ lines and time
 
     def write(self, data: bytes, *, peer: bool = False) -> None:
         """Queue bytes for the device's admin (or peer) line. Without power they are lost."""
@@ -148,7 +147,7 @@ class SimulatedDevice:
         admin, peer : int
             Stop as soon as so many bytes of that line can be read (0: do not).
         until_quiet : bool
-            Stop as soon as nothing is going on: no byte on a line, no flash operation, no button, and the gateware idle.
+            Stop as soon as nothing is going on: no byte on a line, no flash operation, no button, gateware idle.
 
         Returns
         -------
@@ -185,7 +184,7 @@ class SimulatedDevice:
             raise TimeoutError(f"expected {size} bytes, got {len(answer)} within {limit} cycles ({stop.name})")
         return answer
 
-    # ------------------------------------------------------------------------------------------------ power and button
+    # ------------------------------------------------------------------------------------------ power and button
 
     def power_on(self) -> None:
         """Configure the chip: registers and block RAM as in the bitstream, flash as it was left."""
@@ -227,7 +226,7 @@ class SimulatedDevice:
         """LEDs as bits: 0 ready, 1 session, 2 error."""
         return int(self.status.led)
 
-    # ------------------------------------------------------------------------------------------------ silicon, flash, log
+    # ------------------------------------------------------------------------------------------ silicon, flash, log
 
     def set_rings(self, rings: Rings) -> None:
         """Other silicon, or the same at another temperature, from the next measurement on."""
@@ -254,6 +253,8 @@ class SimulatedDevice:
     def events(self) -> list[Event]:
         """Take the event log, oldest first."""
         result: list[Event] = []
+        if not self.status.events:
+            return result
         entries = (native.NativeEvent * 256)()
         while count := self._native.board_events(self._board, entries, len(entries)):
             result += [Event(e.cycle, EventKind(e.kind), e.value) for e in entries[:count]]

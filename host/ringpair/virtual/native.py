@@ -12,9 +12,8 @@ class NativeFlash(ctypes.Structure):
     """Cycles instead of seconds."""
 
     _fields_ = [
-        (name, c_uint32)
-        for name in ("size", "jedec", "program_first", "program_next")
-        + ("erase_4k", "erase_64k", "erase_chip", "wake", "asleep")
+        *((name, c_uint32) for name in ("size", "jedec", "program_first", "program_next")),
+        *((name, c_uint32) for name in ("erase_4k", "erase_64k", "erase_chip", "wake", "asleep")),
     ]
 
 
@@ -40,7 +39,7 @@ class Status(ctypes.Structure):
         *((name, c_uint64) for name in ("framing_errors", "measurements", "noise_bits", "programs", "erases")),
         *((name, c_uint64) for name in ("trace", "window")),
         *((name, c_uint32) for name in ("powered", "quiet", "led", "phase", "button", "flash_busy")),
-        *((name, c_uint64) for name in ("admin_waiting", "peer_waiting", "admin_pending", "peer_pending")),
+        *((name, c_uint64) for name in ("admin_waiting", "peer_waiting", "admin_pending", "peer_pending", "events")),
     ]
 
 

@@ -101,7 +101,7 @@ struct Nor {
             following = status();
             break;
         case JEDEC_ID:
-            following = uint8_t((parameters.jedec << 8 | 0xff) >> (24 - 8 * (n < 3 ? n : 3)));
+            following = uint8_t(parameters.jedec >> (16 - 8 * (n % 3)));
             break;
         case RELEASE:
             following = n >= 3 ? uint8_t((parameters.jedec & 0xff) - 1) : 0xff; // device id, one below the capacity code

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from ringpair_protocol.puf import CHANNELS, PLACES, RINGS, ring_number
 
 SLOTS = 64 * CHANNELS
