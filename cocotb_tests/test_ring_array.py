@@ -379,6 +379,8 @@ def test_floorplans():
         assert plan.rings == 192
         assert len({(s.x, s.y) for s in sites}) == 96
         assert len({(s.channel, s.row, s.col) for s in sites}) == 96
+    places = {(s.x, s.y): (s.channel, s.row, s.col) for s in UP5K.sites()}
+    assert [places[xy] for xy in ((7, 6), (7, 10), (13, 6), (18, 13))] == [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 3, 5)]
     assert UP5K.identifier == bytes.fromhex("0101070606040400")
     assert HX8K.identifier == bytes.fromhex("0201090a06040400")
 
