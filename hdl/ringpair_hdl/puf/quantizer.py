@@ -1,0 +1,112 @@
+"""The arithmetic of the quantizer: is a ring above a decision level, and by how much?"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from ringpair_protocol import puf
+
+__all__ = ["Comparator", "boundary_address", "rom_words", "threshold_address"]
+
+WORD = 16
+TOTAL_BITS = puf.COUNT_BITS + 4
+STEPS = puf.FRACTION_BITS + 1
+"""Bits of the factor 2**18 + layout + level."""
+
+
+def threshold_address(helper: int) -> int:
+    """Where the decision threshold of a helper value lies in the ROM."""
+    return 0xC8 | helper
+
+
+def boundary_address(node: int) -> int:
+    """Where the boundary of a node of the binary search lies in the ROM: root 1, children 2 n and 2 n + 1."""
+    return 0xD0 | node
+
+
+def rom_words(quantizer: puf.Quantizer) -> list[int]:
+    """The ROM: layout entries of rings 0..191, then thresholds and boundaries; 16 bits, two's complement."""
+    words = [0] * 256
+    words[: puf.RINGS] = quantizer.layout.entries
+    for helper, level in enumerate(quantizer.thresholds):
+        words[threshold_address(helper)] = level
+    for node in range(1, 16):
+        depth = node.bit_length() - 1
+        code = (2 * (node - (1 << depth)) + 1) << (3 - depth)
+        words[boundary_address(node)] = quantizer.boundaries[code - 1]
+    return [word & 0xFFFF for word in words]
+
+
+class Comparator(wiring.Component):
+    """R = 16 count - floor(total * (2**18 + layout + level) / 2**18), as defined in `ringpair_protocol.puf`.
+
+    A serial multiplier, least significant bit of the factor first: the product moves right and drops its lowest bits,
+    which is the floor. `layout` is picked bit by bit from the ROM's output and added to `level` on the way.
+
+    1. `clear_total`, then `add` with each of the 16 counts of the row on `count`;
+    2. `load` with the level on `rom`;
+    3. `step` with the layout entry on `rom`, for 19 cycles, to the one in which `last` is high;
+    4. from the next cycle on, with the count of the ring on `count`: `above`, `margin`.
+
+    Attributes
+    ----------
+    count : In(16)
+    rom : In(16)
+        Two's complement.
+    clear_total, add, load, step : In(1)
+        Orders, at most one of them at a time.
+    last : Out(1)
+    above : Out(1)
+        R >= 0.
+    margin : Out(10)
+        min(R, 1023) or min(-R - 1, 1023).
+    """
+
+    def __init__(self):
+        orders = {name: In(1) for name in ("clear_total", "add", "load", "step")}
+        super().__init__(
+            {
+                "count": In(puf.COUNT_BITS),
+                "rom": In(WORD),
+                **orders,
+                "last": Out(1),
+                "above": Out(1),
+                "margin": Out(puf.MARGIN_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        total, product = Signal(TOTAL_BITS), Signal(TOTAL_BITS + 1)
+        with m.If(self.add):
+            m.d.sync += total.eq(total + self.count)
+        with m.If(self.clear_total):
+            m.d.sync += total.eq(0)
+
+        # One bit of the factor a cycle: layout + level + 2**18. Both are sign-extended.
+        level, carry, sign, position = Signal(puf.LEVEL_BITS), Signal(), Signal(), Signal(range(STEPS))
+        layout, factor = Signal(), Signal()
+        m.d.comb += [
+            layout.eq(Mux(position[4], sign, self.rom.bit_select(position[:4], 1))),
+            self.last.eq(position == STEPS - 1),
+            factor.eq(layout ^ level[0] ^ carry ^ self.last),
+        ]
+        with m.If(self.step):
+            halved = product >> 1
+            m.d.sync += [
+                product.eq(Mux(factor, halved + total, halved)),
+                level.eq(Cat(level[1:], level[-1])),
+                carry.eq(layout & level[0] | layout & carry | level[0] & carry),
+                sign.eq(layout),
+                position.eq(position + 1),
+            ]
+        with m.If(self.load):
+            m.d.sync += [level.eq(self.rom), product.eq(0), carry.eq(0), position.eq(0)]
+
+        residue = Signal(TOTAL_BITS + 2)
+        m.d.comb += residue.eq(Cat(Const(0, 4), self.count) - product)
+        below = residue[-1]
+        m.d.comb += self.above.eq(~below)
+        excess = Signal()
+        m.d.comb += excess.eq(Cat(bit ^ below for bit in residue[puf.MARGIN_BITS : -1]).any())
+        m.d.comb += self.margin.eq(Cat(bit ^ below | excess for bit in residue[: puf.MARGIN_BITS]))
+        return m
