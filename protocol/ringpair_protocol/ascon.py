@@ -23,7 +23,7 @@ Bytes = bytes | bytearray | memoryview
 State = tuple[int, int, int, int, int]
 
 _MASK = (1 << 64) - 1
-_CONSTANTS = tuple(0x10 * (15 - k) + k for k in range(12))  # table 5; 8 rounds take the last 8
+_CONSTANTS = tuple(0x10 * (15 - k) + k for k in range(12))  # section 3.2; 8 rounds take the last 8
 _ROUNDS = {12: _CONSTANTS, 8: _CONSTANTS[4:]}
 _AEAD_RATE, _HASH_RATE = 16, 8
 _SEPARATOR = 1 << 63
@@ -135,7 +135,7 @@ def _word(block: bytes) -> int:
 
 
 def _padded(rest: bytes) -> int:
-    """The bytes of an incomplete block with the padding 0x01, 0x00, … (section 2.1: a one and zeros, from bit 0 up)."""
+    """The bytes of an incomplete block with the padding 0x01, 0x00, … (section 2: a one and zeros, from bit 0 up)."""
     return _word(rest) | 1 << 8 * len(rest)
 
 
