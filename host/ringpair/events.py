@@ -64,6 +64,9 @@ class ResetDone:
 
 AnyEvent = SessionUp | SessionFailed | PeerOut | Text | Started | Closed | ResetDone
 
+SPOKEN = (SessionUp, SessionFailed, Text, Started, Closed, ResetDone)
+"""All but the peer messages of a tunnel, which are a bridge's business."""
+
 SESSION_LENGTH = 1 + 1 + 4 + SESSION_ID_LENGTH
 
 

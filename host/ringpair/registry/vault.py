@@ -20,6 +20,7 @@ from ringpair.errors import RegistryError, WrongPassphrase
 from .models import VaultRow
 
 PASSPHRASE_VARIABLE = "RINGPAIR_PASSPHRASE"
+NEW_PASSPHRASE_VARIABLE = "RINGPAIR_NEW_PASSPHRASE"
 KEY_LENGTH = 32
 NONCE_LENGTH = 12
 COST = 16
@@ -112,7 +113,7 @@ def open_vault(row: VaultRow, passphrase: str | None = None) -> Vault:
     return Vault(data_key)
 
 
-def ask_passphrase(prompt: str, confirm: bool = False) -> str:
+def ask_passphrase(prompt: str, confirm: bool = False, variable: str = PASSPHRASE_VARIABLE) -> str:
     """The passphrase, from the environment or typed in; ``confirm`` asks twice.
 
     Raises
@@ -120,13 +121,11 @@ def ask_passphrase(prompt: str, confirm: bool = False) -> str:
     RegistryError
         Neither is possible, or the two differ.
     """
-    given = os.environ.get(PASSPHRASE_VARIABLE)
+    given = os.environ.get(variable)
     if given:
         return given
     if not sys.stdin.isatty():
-        raise RegistryError(
-            f"the registry's keys need a passphrase and there is no terminal to ask: set {PASSPHRASE_VARIABLE}"
-        )
+        raise RegistryError(f"the registry's keys need a passphrase and there is no terminal to ask: set {variable}")
     import getpass
 
     passphrase = getpass.getpass(prompt)

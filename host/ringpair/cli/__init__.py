@@ -1,0 +1,90 @@
+"""The command line: ``ringpair VERB ...``, one file per verb.
+
+Exit codes: 0 done - 1 refused or failed - 2 wrong usage - 3 port or device not reachable, or not ours - 4 registry -
+130 interrupted. ``--json`` prints one object on standard output (``listen`` and ``bridge``: one a line), errors
+included; progress and messages for humans go to standard error.
+
+Each verb's module has ``HELP``, ``configure(parser)`` and ``run(arguments, output)``; it imports at its top nothing
+that is slow or that a host-only installation lacks.
+"""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from keyword import iskeyword
+
+from ringpair.errors import RingpairError
+
+from .output import Output
+
+VERBS = (
+    "info",
+    "enroll",
+    "pair",
+    "import",
+    "peers",
+    "connect",
+    "send",
+    "listen",
+    "disconnect",
+    "bridge",
+    "revoke",
+    "factory-reset",
+    "registry",
+    "sim",
+    "button",
+)
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="ringpair",
+        description="Pair iCE40 boards by their silicon: enroll, pair offline, connect, talk encrypted.",
+        epilog="exit codes: 0 done, 1 refused or failed, 2 usage, 3 device or port, 4 registry; "
+        "PORT is a serial port, a pty, socket://HOST:PORT, or the name of a running virtual board",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        name = verb.replace("-", "_") + "_" * iskeyword(verb)
+        module = import_module(f"{__name__}.{name}")
+        sub = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
+        module.configure(sub)
+        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        sub.add_argument("-v", "--verbose", action="count", default=0, help="log to standard error; twice for all")
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    output = Output(json=arguments.json)
+    if arguments.verbose:
+        _log(arguments.verbose)
+    try:
+        code = arguments.run(arguments, output)
+        sys.stdout.flush()
+        return int(code or 0)
+    except RingpairError as problem:
+        output.error(problem)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        output.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _log(verbosity: int) -> None:
+    import logging
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbosity > 1 else logging.INFO,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+    )

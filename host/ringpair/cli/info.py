@@ -1,0 +1,40 @@
+"""``ringpair info PORT``: what a device says of itself."""
+
+import argparse
+
+from .common import add_port, open_board
+from .output import Output
+
+HELP = "show what the device at PORT is, and how it is"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_port(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    from ringpair_protocol.admin import EXPLANATION, Code
+
+    with open_board(arguments) as board:
+        identity, status = board.identity, board.status()
+    output.result(
+        {
+            "port": board.port,
+            "level": identity.level,
+            "profile": identity.profile.name.lower(),
+            "simulated": identity.simulated,
+            "clock_mhz": identity.clock_mhz,
+            "gateware": identity.gateware.hex(),
+            "floorplan": identity.floorplan.hex(),
+            "layout_version": identity.layout_version,
+            "state": status.state.name.lower(),
+            "session": status.session,
+            "trng_ready": status.trng_ready,
+            "trng_alarm": status.trng_alarm,
+            "button": status.button,
+            "flash_jedec": status.jedec.hex(),
+            "search_tries": status.tries,
+            "failure": None if status.failure == Code.OK else status.failure.name,
+            "advice": None if status.failure == Code.OK else EXPLANATION[status.failure],
+        }
+    )

@@ -1,0 +1,72 @@
+"""``ringpair sim NAME``: run a virtual board, with the real gateware inside, until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .output import Output
+
+HELP = "run a virtual board; other commands take NAME as its PORT"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of the board; its flash and silicon are kept under it")
+    parser.add_argument("--seed", type=int, help="which silicon a new board has (default: drawn at random)")
+    parser.add_argument("--silicon", metavar="FILE.npz:CHIP", help="measured silicon: reads of this chip's rings")
+    parser.add_argument("--temperature", type=float, metavar="CELSIUS", help="ambient temperature (default 25)")
+    parser.add_argument("--voltage", type=float, metavar="VOLT", help="core voltage (default 1.2)")
+    parser.add_argument("--age", type=float, metavar="YEARS", help="aging of the rings (default 0)")
+    parser.add_argument("--peer", metavar="OTHER", help="the virtual board at the other end of the peer wires")
+    parser.add_argument("--tcp", type=int, default=0, metavar="PORT", help="TCP port of the admin port (default: any)")
+    parser.add_argument("--tap", metavar="FILE", help="log every byte on the peer wires to this file")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    from ringpair.errors import UsageError
+
+    try:
+        from ringpair.virtual import Settings, build, serve
+    except ModuleNotFoundError as problem:
+        raise UsageError(
+            f"virtual boards need {problem.name}, which is not installed: pip install 'ringpair[virtual]'"
+        ) from problem
+
+    settings = Settings(
+        arguments.name,
+        str(build(progress=output.note)),
+        silicon=silicon(arguments),
+        peer=arguments.peer,
+        tcp_port=arguments.tcp,
+        tap=arguments.tap,
+    )
+
+    def ready(addresses: dict[str, Any]) -> None:
+        output.result(
+            {key: addresses[key] for key in ("name", "pid", "port", "url")},
+            f"{addresses['name']} runs: {addresses['port']} or {addresses['url']}; "
+            f"ringpair button {addresses['name']} presses its button; Ctrl-C switches it off",
+        )
+
+    serve(settings, ready)
+
+
+def silicon(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that say what the board is made of and where it works.
+
+    Raises
+    ------
+    UsageError
+        ``--silicon`` is not FILE:CHIP, or comes with ``--seed``.
+    """
+    from ringpair.errors import UsageError
+
+    chosen = {key: getattr(arguments, key) for key in ("seed", "temperature", "voltage", "age")}
+    if arguments.silicon is not None:
+        file, _, chip = arguments.silicon.rpartition(":")
+        if not file or not chip.isdigit():
+            raise UsageError(f"expected --silicon FILE.npz:CHIP with the chip's number, got {arguments.silicon!r}")
+        if arguments.seed is not None:
+            raise UsageError("--silicon and --seed exclude each other: silicon is either measured or modelled")
+        chosen |= {"file": file, "chip": int(chip)}
+    return {key: value for key, value in chosen.items() if value is not None}
