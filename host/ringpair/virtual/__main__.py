@@ -1,4 +1,4 @@
-"""The process of one virtual board: settings as JSON in the argument, one JSON line out, then serve until stdin ends."""
+"""The process of one virtual board: settings as JSON in the argument, one JSON line out; serves until stdin ends."""
 
 import json
 import sys

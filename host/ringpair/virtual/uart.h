@@ -31,15 +31,14 @@ struct UartSender {
 
     bool busy() const { return bits || queue.size(); }
 
-    // Level of the line in this cycle; `sent` becomes the byte whose stop bit just ended, or stays.
+    // Level of the line in this cycle; `sent` becomes the byte whose stop bit begins, or stays.
     uint32_t cycle(int &sent)
     {
         if (bits && --timer == 0) {
             timer = divisor;
-            if (--bits == 0)
+            shift >>= 1;
+            if (--bits == 1)
                 sent = byte;
-            else
-                shift >>= 1;
         }
         if (!bits && queue.size()) {
             byte = queue.pop();

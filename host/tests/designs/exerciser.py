@@ -282,10 +282,10 @@ class Exerciser(wiring.Component):
                 answer(word[:8], next_noise_byte)
 
             with m.State("PEER"), m.If(got):
-                m.d.sync += forward.eq(byte)
+                m.d.sync += word.eq(byte)
                 m.next = "PEER-OUT"
             with m.State("PEER-OUT"):
-                m.d.comb += [peer_out.data.eq(forward), peer_out.valid.eq(1)]
+                m.d.comb += [peer_out.data.eq(word), peer_out.valid.eq(1)]
                 with m.If(peer_out.ready):
                     m.next = "REST"
             with m.State("LED"), m.If(got):
