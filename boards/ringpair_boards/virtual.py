@@ -1,0 +1,60 @@
+"""The virtual board: the device with simulated rings and noise, and flat ports for a compiled simulation."""
+
+import hashlib
+
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from ringpair_hdl.device import Device
+from ringpair_hdl.puf.rings import SimulatedRings, connect_rings
+from ringpair_protocol import puf
+from ringpair_protocol.admin import Identity, Profile
+
+FLOORPLAN = puf.floorplan_id("virtual board: 192 modeled rings, 12 x 8 tiles")
+ADMIN_BAUD = PEER_BAUD = 1_000_000
+
+
+class VirtualBoard(wiring.Component):
+    """Top of the simulation; see ``Device`` for the ports, and ``SimulatedRings`` for those of the rings."""
+
+    def __init__(
+        self,
+        *,
+        clock_mhz: int = 12,
+        gateware: bytes = bytes(8),
+        budget: int = puf.SEARCH_BUDGET,
+        quantizer: puf.Quantizer | None = None,
+        admin_baud: int = ADMIN_BAUD,
+        peer_baud: int = PEER_BAUD,
+    ):
+        quantizer = quantizer or puf.Quantizer()
+        identity = Identity(
+            profile=Profile.PAIR,
+            simulated=True,
+            clock_mhz=clock_mhz,
+            gateware=gateware,
+            floorplan=FLOORPLAN,
+            layout_version=puf.LAYOUT_VERSION,
+        )
+        self.device = Device(identity, admin_baud=admin_baud, peer_baud=peer_baud, quantizer=quantizer, budget=budget)
+        ports = {name: member for name, member in self.device.signature.members.items() if name != "rings"}
+        counts = {f"ring_count{channel}": In(puf.COUNT_BITS) for channel in range(puf.CHANNELS)}
+        super().__init__({**ports, "ring_index": Out(6), "ring_run": Out(1), **counts})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.device = device = self.device
+        m.submodules.rings = rings = SimulatedRings()
+        connect_rings(m, device.rings, rings)
+        for name, member in self.signature.members.items():
+            inner = getattr(rings if name.startswith("ring_") else device, name)
+            outer = getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
+
+
+def virtual_board(**parameters) -> VirtualBoard:
+    """A virtual board that knows its own gateware hash: SHA-256 of its netlist with that field zero, 8 bytes."""
+    blank = rtlil.convert(VirtualBoard(**parameters), name="top", emit_src=False)
+    return VirtualBoard(**parameters, gateware=hashlib.sha256(blank.encode()).digest()[:8])

@@ -1,0 +1,173 @@
+"""The whole device without pins: ports, flash, rings, noise, button and LEDs on one side, the sequencer in the middle."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from ringpair_protocol import puf
+from ringpair_protocol.admin import Identity
+
+from ringpair_hdl.ascon import AsconModes
+from ringpair_hdl.control import Sequencer
+from ringpair_hdl.link import Button, FramePort
+from ringpair_hdl.program import pairing_program
+from ringpair_hdl.puf.engine import Command, PufEngine
+from ringpair_hdl.puf.rings import RingReader, RingSignature
+from ringpair_hdl.store import SpiEngine
+from ringpair_hdl.trng import Trng
+
+
+
+
+class Device(wiring.Component):
+    """PUF, handshake, channel and their two serial ports.
+
+    Parameters
+    ----------
+    identity
+        What the device says of itself; ``clock_mhz`` of it is the frequency of the clock domain ``sync``.
+    admin_baud, peer_baud
+        Of the two ports; the clock must be at least four times as fast.
+    quantizer
+        Layout table of the rings.
+    budget
+        Tries of the search for the PUF's bits.
+    mapped
+        Use LUT cells of iCE40 for the permutation.
+
+    Attributes
+    ----------
+    admin_rx, admin_tx, peer_rx, peer_tx
+        Serial lines, idle high.
+    flash_sck, flash_cs_n, flash_copi, flash_cipo
+        SPI NOR flash, mode 0.
+    rings
+        To a ring source: ``puf.PhysicalRings`` or ``puf.SimulatedRings``.
+    trng_sample, trng_take, trng_enable
+        Raw noise: a bit, the strobe with which it is used, and whether the source shall run.
+    button
+        High while it is pressed.
+    led
+        Bit 0 ready (enrolled), 1 session, 2 error.
+    phase, idle
+        For an observer: ``isa.Phase``, and that nothing will happen before something comes in.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        admin_baud: int = 1_000_000,
+        peer_baud: int = 1_000_000,
+        quantizer: puf.Quantizer | None = None,
+        budget: int = puf.SEARCH_BUDGET,
+        mapped: bool = False,
+    ):
+        self.identity, self.budget, self.mapped = identity, budget, mapped
+        self.quantizer = quantizer or puf.Quantizer()
+        self.clock_hz = identity.clock_mhz * 1_000_000
+        self.admin_divisor = round(self.clock_hz / admin_baud)
+        self.peer_divisor = round(self.clock_hz / peer_baud)
+        self.window = puf.window_clocks(self.clock_hz)
+        super().__init__(
+            {
+                "admin_rx": In(1, init=1),
+                "admin_tx": Out(1, init=1),
+                "peer_rx": In(1, init=1),
+                "peer_tx": Out(1, init=1),
+                "flash_sck": Out(1),
+                "flash_cs_n": Out(1, init=1),
+                "flash_copi": Out(1),
+                "flash_cipo": In(1),
+                "rings": Out(RingSignature()),
+                "trng_sample": In(1),
+                "trng_take": Out(1),
+                "trng_enable": Out(1),
+                "button": In(1),
+                "led": Out(3),
+                "phase": Out(4),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.button = button = Button(self.clock_hz)
+        self.program, self.memory = pairing_program(self.identity, self.clock_hz / button.tick_clocks)
+        m.submodules.sequencer = seq = Sequencer(self.program.link(), self.program.pad.init)
+        m.submodules.sponge = sponge = AsconModes(mapped=self.mapped)
+        m.submodules.puf = engine = PufEngine(self.quantizer, budget=self.budget)
+        m.submodules.reader = reader = RingReader(self.window)
+        m.submodules.spi = spi = SpiEngine()
+        m.submodules.trng = trng = Trng()
+        m.submodules.admin = admin = FramePort(self.admin_divisor, report_errors=True)
+        m.submodules.peer = peer = FramePort(self.peer_divisor, report_errors=False)
+
+        wiring.connect(m, seq.sponge_cmd, sponge.cmd)
+        wiring.connect(m, seq.sponge_i, sponge.i)
+        wiring.connect(m, sponge.o, seq.sponge_o)
+        wiring.connect(m, seq.puf_i, engine.i)
+        wiring.connect(m, engine.o, seq.puf_o)
+        wiring.connect(m, engine.read, reader.read)
+        wiring.connect(m, reader.rings, wiring.flipped(self.rings))
+        wiring.connect(m, seq.spi_i, spi.i)
+        wiring.connect(m, spi.o, seq.spi_o)
+        wiring.connect(m, trng.o, seq.trng_o)
+        m.d.comb += [
+            sponge.clear.eq(seq.sponge_clear),
+            engine.cmd.payload.eq(seq.puf_cmd.payload),
+            engine.cmd.valid.eq(seq.puf_cmd.valid),
+            seq.puf_cmd.ready.eq(engine.cmd.ready),
+            seq.puf_exhausted.eq(engine.exhausted),
+            seq.puf_dead.eq(engine.dead),
+            spi.select.eq(seq.spi_select),
+            self.flash_sck.eq(spi.sck),
+            self.flash_cs_n.eq(spi.cs_n),
+            self.flash_copi.eq(spi.copi),
+            spi.cipo.eq(self.flash_cipo),
+            trng.sample.eq(self.trng_sample),
+            self.trng_take.eq(trng.take),
+            trng.enable.eq(1),
+            self.trng_enable.eq(1),
+            seq.trng_alarm.eq(trng.alarm),
+            seq.trng_ready.eq(trng.ready),
+            button.pin.eq(self.button),
+            seq.button.eq(button.pressed),
+            seq.button_short.eq(button.short),
+            seq.button_long.eq(button.long),
+            seq.tick.eq(button.tick),
+            self.led.eq(seq.output[:3]),
+            self.phase.eq(seq.phase),
+        ]
+        self._connect_ports(m, seq, admin, peer)
+        resting = ~seq.phase.any() & ~seq.timer_runs & ~button.pressed
+        m.d.comb += self.idle.eq(resting & ~seq.frames.any() & ~admin.busy & ~peer.busy)
+        return m
+
+    def _connect_ports(self, m, seq, admin, peer):
+        """Both frame ports behind the one of the sequencer, chosen by its ``side``."""
+        m.d.comb += [
+            admin.rx.eq(self.admin_rx),
+            self.admin_tx.eq(admin.tx),
+            peer.rx.eq(self.peer_rx),
+            self.peer_tx.eq(peer.tx),
+            seq.frames.eq(Cat(admin.frame, peer.frame)),
+            seq.length.eq(Mux(seq.side, peer.length, admin.length)),
+            seq.error.eq(Mux(seq.side, 0, admin.error)),
+            seq.link_o.payload.eq(Mux(seq.side, peer.o.payload, admin.o.payload)),
+            seq.link_o.valid.eq(Mux(seq.side, peer.o.valid, admin.o.valid)),
+            seq.link_i.ready.eq(Mux(seq.side, peer.i.ready, admin.i.ready)),
+        ]
+        for side, port in enumerate((admin, peer)):
+            chosen = Signal(name=f"chosen_{side}")
+            m.d.comb += [
+                chosen.eq(seq.side == side),
+                port.o.ready.eq(seq.link_o.ready & chosen),
+                port.i.payload.eq(seq.link_i.payload),
+                port.i.valid.eq(seq.link_i.valid & chosen),
+                port.send.eq(seq.send & chosen),
+                port.drop.eq(seq.drop & chosen),
+                port.abort.eq(seq.abort & chosen),
+            ]
+
+
+

@@ -1,0 +1,202 @@
+"""Enrollment and factory reset: how a device comes to its identity, and how it loses it."""
+
+from functools import partial
+
+from ringpair_protocol import messages as msg
+from ringpair_protocol import records
+from ringpair_protocol.admin import Code, DeviceStateCode, Event
+from ringpair_protocol.derivations import CHECK, DEVICE_KEY, ENROLL, FIRST_WRAP
+
+from ringpair_hdl.control.assembler import (
+    BUTTON,
+    MATCH,
+    ONES,
+    PUF_BUSY,
+    PUF_DEAD,
+    TRNG_READY,
+    ZERO,
+    Op,
+    Output,
+    Phase,
+    Port,
+    Program,
+    Unit,
+)
+from ringpair_hdl.puf.engine import Command
+
+from . import flash
+from .handshake import SEND, flag
+from .journal import SECTOR_STEP, ok, refuse_if
+from .keys import puf
+from .memory import ENROLLING, Memory
+
+REGION_SECTORS = records.JOURNAL_SECTORS
+
+
+def add_enroll(p: Program, v: Memory, ticks_per_second: float) -> None:
+    _add_wiping(p, v)
+    _add_draft(p, v, ticks_per_second)
+    _add_confirm(p, v)
+
+
+def _add_wiping(p: Program, v: Memory) -> None:
+    # Erases the sectors of all journals in which anything is written.
+    with p.routine("erase_journals"):
+        p.set(v.address, records.DEVICE_JOURNAL.to_bytes(3, "big"))
+        p.set(v.sectors, REGION_SECTORS)
+        p.call("erase_sectors")
+        p.set(v.address, records.PEER_BASE.to_bytes(3, "big"))
+        p.set(v.sectors, records.MAX_PEERS * REGION_SECTORS)
+        p.jump("erase_sectors")
+
+    with p.routine("erase_sectors"):
+        p.set(v.address[2], 0)
+        p.call("read_mark")
+        with p.If(~ONES):
+            p.call("flash_erase")
+        with p.If(ONES):
+            p.set(v.address[2], records.HEADER_LENGTH)
+            p.call("read_mark")
+            with p.If(~ONES):
+                p.set(v.address[2], 0)
+                p.call("flash_erase")
+        p.byte(Op.ADD, v.address[1], SECTOR_STEP)
+        p.byte(Op.ADC, v.address[0], 0)
+        p.byte(Op.ADD, v.sectors, 255)
+        p.jump("erase_sectors", ~ZERO)
+
+    # Everything goes: the plain record first, because without it nothing else can be opened.
+    with p.routine("factory_reset"):
+        p.phase(Phase.ADMIN | Phase.FLASH)
+        p.output(off=Output.LED_READY | Output.LED_ERROR)
+        p.set(v.status, Code.OK)
+        p.control(Unit.TIMER, 0)
+        p.set(v.flags, 0)
+        p.call("wipe_session")
+        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("flash_erase")
+        p.set(v.state, DeviceStateCode.FACTORY)
+        p.call("erase_journals")
+        p.call("wipe")
+
+    with p.routine("reset_by_button"):
+        p.call("factory_reset")
+        p.control(Unit.SIDE, 0)
+        p.emit(Port.LINK, Event.RESET_DONE)
+        p.control(Unit.FRAME, SEND)
+
+
+def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
+    # E1: all that an enrollment makes, in the scratchpad; nothing lasting before E3. Answered by E2.
+    with p.routine("command_enroll"):
+        p.compare(v.state, DeviceStateCode.NO_FLASH)
+        refuse_if(p, v, ZERO, Code.FLASH_FAILED)
+        p.compare(v.state, DeviceStateCode.FACTORY)
+        refuse_if(p, v, ~ZERO, Code.ALREADY_ENROLLED)
+        refuse_if(p, v, ~BUTTON, Code.NEED_BUTTON)
+        p.take(Port.LINK, v.spi)
+        p.compare(v.spi, msg.E1)
+        refuse_if(p, v, ~ZERO, Code.BAD_VALUE)
+        refuse_if(p, v, ~TRNG_READY, Code.TRNG_FAILED)
+        p.take(Port.LINK, v.nonce_s)
+        p.phase(Phase.PUF)
+        puf(p, Command.MEASURE_16)
+        p.phase(Phase.ADMIN | Phase.FLASH)
+        p.call("erase_journals")
+        p.phase(Phase.PUF)
+        puf(p, Command.ENROLL)
+        p.take(Port.PUF, v.helper)
+        p.wait(~PUF_BUSY)
+        with p.If(PUF_DEAD):
+            p.set(v.status, Code.RING_DEAD)
+            p.jump("wipe_and_reply")
+        p.copy(v.buffer[:72], v.helper)
+        p.call("helper_digest")
+        puf(p, Command.BITS)
+        p.take(Port.PUF, v.bits)
+        p.derive(CHECK, digest=v.digest, bits=v.bits)
+        p.take(Port.SPONGE, v.check)
+        p.phase(Phase.TRNG)
+        p.call("draw_random")
+        p.copy(v.salt, v.random[:16])
+        p.call("draw_random")
+        ok(p, v)
+        p.jump("wipe_and_reply", ~ZERO)
+        p.phase(Phase.ADMIN)
+        p.call("key_from_bits")
+        p.derive(FIRST_WRAP, puf_key=v.puf_key, salt=v.salt, random=v.random)
+        p.take(Port.SPONGE, v.new_wrap)
+        p.call("wipe")
+        p.byte(Op.OR, v.flags, ENROLLING)
+        p.control(Unit.TIMER, round(msg.RESPONDER_TIMEOUT_S * ticks_per_second))
+        p.call("begin_reply")
+        p.emit(Port.LINK, msg.E2)
+        p.give(Port.LINK, v.own_id)
+        p.give(Port.LINK, v.new_wrap)
+        p.control(Unit.FRAME, SEND)
+
+    with p.routine("end_enrollment"):
+        p.byte(Op.AND, v.flags, 0xFF ^ ENROLLING)
+        p.control(Unit.TIMER, 0)
+        p.zero(v.new_wrap)
+
+
+def _add_confirm(p: Program, v: Memory) -> None:
+    # E3: the host has the wrap key. Now the record is written, tried, and made valid by its version byte, last of all.
+    with p.routine("command_confirm"):
+        flag(p, v, ENROLLING)
+        refuse_if(p, v, ZERO, Code.NO_ENROLLMENT)
+        p.take(Port.LINK, v.spi)
+        p.take(Port.LINK, v.tag_2)
+        p.derive(ENROLL, wrap_key=v.new_wrap, nonce_s=v.nonce_s, device_id=v.own_id)
+        p.check(Port.SPONGE, v.tag_2)
+        p.control(Unit.SPONGE_CLEAR)
+        with p.If(~MATCH):
+            p.set(v.status, Code.BAD_CONFIRMATION)
+        p.compare(v.spi, msg.E3)
+        with p.If(~ZERO):
+            p.set(v.status, Code.BAD_VALUE)
+        ok(p, v)
+        with p.If(ZERO):
+            p.call("write_record")
+        p.call("end_enrollment")
+        p.call("wipe")
+        ok(p, v)
+        p.jump("reply_status", ~ZERO)
+        p.call("begin_reply")
+        p.give(Port.LINK, v.own_id)
+        p.control(Unit.FRAME, SEND)
+
+    with p.routine("write_record"):
+        p.phase(Phase.ADMIN | Phase.FLASH)
+        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("flash_erase")
+        p.set(v.address[2], 1)
+        plain = (v.floorplan, v.layout_version, v.salt, v.helper, v.check)
+        flash.program(p, v, *(partial(p.give, Port.SPI, field) for field in plain))
+        p.call("flash_read")
+        for field in plain:
+            p.check(Port.SPI, field)
+            p.jump("flash_failed", ~MATCH)
+        flash.select(p, 0)
+        p.phase(Phase.PUF)
+        p.call("regenerate")
+        with p.If(~ZERO):
+            p.ret()
+        p.phase(Phase.ADMIN | Phase.FLASH)
+        p.derive(DEVICE_KEY, puf_key=v.puf_key, salt=v.salt)
+        p.take(Port.SPONGE, v.seal_key)
+        p.zero(v.slot)
+        p.copy(v.wrap_key, v.new_wrap)
+        p.call("open_device_journal")
+        p.call("journal_create")
+        ok(p, v)
+        with p.If(~ZERO):
+            p.ret()
+        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        flash.program(p, v, lambda: p.emit(Port.SPI, records.RECORD_VERSION))
+        p.jump("read_state")
+
+    with p.routine("flash_failed"):
+        flash.select(p, 0)
+        p.set(v.status, Code.FLASH_FAILED)
