@@ -225,9 +225,17 @@ class Party:
         if record is None:
             raise Refused(Code.NO_SUCH_PEER)
         run, first = self._first_message(record, carrier)
-        ended = self._end(Code.SUPERSEDED)
+        ended = self.end(Code.SUPERSEDED)
         self.run = run
         return [*ended, first]
+
+    def end(self, code: Code) -> list[Output]:
+        """Wipe session and run, and say so."""
+        ended: list[Output] = [Closed(code)] if self.session else []
+        if isinstance(self.run, InitiatorRun):
+            ended.append(Failed(code, self.run.record.number))
+        self.run = self.session = None
+        return ended
 
     def disconnect(self) -> bool:
         """Wipe session and run. False if there was none of them."""
@@ -237,7 +245,7 @@ class Party:
 
     def forget(self, number: int) -> list[Output]:
         """A pairing is gone: what used it ends."""
-        return self._end(Code.NO_SUCH_PEER) if number == self.peer else []
+        return self.end(Code.NO_SUCH_PEER) if number == self.peer else []
 
     def send(self, text: bytes) -> list[Output]:
         """Encrypt 1 to 96 bytes.
@@ -307,7 +315,7 @@ class Party:
         nonce_r = self.nonce()
         keys = session_keys(step, step.after.direction(Role.RESPONDER), nonce_i, tag_1, nonce_r)
         self.peers.commit(step.after)
-        ended = self._end(Code.SUPERSEDED)
+        ended = self.end(Code.SUPERSEDED)
         session = _session(Role.RESPONDER, step, carrier, keys)
         self.run = ResponderRun(session, keys["tag_3"], RESPONDER_TIMEOUT_S * 1000)
         return [*ended, Send(carrier, bytes([M2]) + nonce_r + keys["tag_2"])]
@@ -377,14 +385,6 @@ class Party:
         except Refused as refused:
             return [Failed(refused.code, record.number)]
         return [first]
-
-    def _end(self, code: Code) -> list[Output]:
-        """Wipe session and run, and say so."""
-        ended: list[Output] = [Closed(code)] if self.session else []
-        if isinstance(self.run, InitiatorRun):
-            ended.append(Failed(code, self.run.record.number))
-        self.run = self.session = None
-        return ended
 
 
 def _session(role: Role, step: Step, carrier: int, keys: dict[str, bytes]) -> Session:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from .ascon import WrongTag
+from .nor import Command, NorFlash
 from .records import (
     DEVICE_BASE,
     DEVICE_JOURNAL,
@@ -54,6 +55,35 @@ class Flash(Protocol):
 
     def erase(self, address: int, /) -> None:
         """Erase the sector that begins at ``address``, and wait until it is done."""
+
+
+class NorPort:
+    """The model chip as a :class:`Flash`: programs and erasures are its own commands, waited for; reads take no time."""
+
+    def __init__(self, chip: NorFlash):
+        self.chip = chip
+
+    def read(self, address: int, length: int, /) -> bytes:
+        return bytes(self.chip.memory[address : address + length])
+
+    def program(self, address: int, data: bytes, /) -> None:
+        self.start_program(address, data)
+        self.chip.advance(self.chip.program_us)
+
+    def erase(self, address: int, /) -> None:
+        self.start_erase(address)
+        self.chip.advance(self.chip.erase_us)
+
+    def start_program(self, address: int, data: bytes) -> None:
+        """Only begin, so that power may be cut while the chip is busy."""
+        self._write(bytes([Command.PAGE_PROGRAM]) + address.to_bytes(3, "big") + data)
+
+    def start_erase(self, address: int) -> None:
+        self._write(bytes([Command.SECTOR_ERASE]) + address.to_bytes(3, "big"))
+
+    def _write(self, command: bytes) -> None:
+        self.chip.command(bytes([Command.WRITE_ENABLE]))
+        self.chip.command(command)
 
 
 class FlashFailed(Exception):

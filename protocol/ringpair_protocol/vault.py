@@ -1,0 +1,345 @@
+"""What a device keeps in flash, and the PUF key that opens it.
+
+:class:`Vault` is the closed box: flash, PUF, plain record. :meth:`Vault.keys` measures the rings, searches for the key
+and gives a :class:`Keyring`, which lives for one operation. Both are stores for the handshake (:class:`ppake.Peers`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Protocol
+
+from . import derivations as kdf
+from . import puf as rings
+from .admin import Code, DeviceStateCode, PeerState
+from .ppake import PeerRecord, Refused
+from .records import (
+    DEVICE_BASE,
+    DEVICE_HEADER,
+    DEVICE_SLOT_LENGTH,
+    HEADER_LENGTH,
+    MAX_PEERS,
+    PEER_SLOT_LENGTH,
+    PLAIN_FIELDS,
+    PLAIN_LENGTH,
+    RECORD_VERSION,
+    DeviceState,
+    PeerHeader,
+    open_device,
+    open_peer,
+    peer_journal,
+    seal_device,
+    seal_peer,
+)
+from .records import DEVICE_JOURNAL as DEVICE_JOURNAL_BASE
+from .store import Flash, FlashFailed, Journal
+
+HARDWARE = Code.PUF_FAILED
+"""Status codes from here on tell of a failure of the device."""
+PeerSlot = tuple[bytes, bytes]
+"""Chain key, and auth key of the last epoch."""
+
+
+class Puf(Protocol):
+    """Where the secret bits come from."""
+
+    def enroll(self) -> tuple[bytes, bytes]:
+        """24 bytes of bits and 72 bytes of helper data. Raises ``puf.DeadRingError``."""
+
+    def candidates(self, helper: bytes, /) -> Iterator[bytes]:
+        """Guesses of the enrolled bits from one new read, the likeliest first, as many as the budget allows."""
+
+
+@dataclass(frozen=True)
+class RingPuf:
+    """Ring oscillators behind the quantizer; ``read`` counts all 192 rings once."""
+
+    read: Callable[[], Sequence[int]]
+    quantizer: rings.Quantizer = field(default_factory=rings.Quantizer)
+    budget: int = rings.SEARCH_BUDGET
+
+    def enroll(self) -> tuple[bytes, bytes]:
+        reads = [self.read() for _ in range(rings.ENROLL_READS)]
+        return self.quantizer.enroll([sum(counts) for counts in zip(*reads, strict=True)])
+
+    def candidates(self, helper: bytes, /) -> Iterator[bytes]:
+        return rings.candidates(*self.quantizer.reconstruct(self.read(), helper), self.budget)
+
+
+@dataclass(frozen=True)
+class PlainRecord:
+    """The plain device record but for its version byte."""
+
+    floorplan: bytes
+    layout_version: bytes
+    salt: bytes
+    helper: bytes
+    check: bytes
+
+    @classmethod
+    def read(cls, flash: Flash) -> "PlainRecord":
+        raw, fields = flash.read(DEVICE_BASE, PLAIN_LENGTH)[1:], {}
+        for name, length in PLAIN_FIELDS[1:]:
+            fields[name], raw = raw[:length], raw[length:]
+        return cls(**fields)
+
+    def write(self, flash: Flash) -> None:
+        """Program and compare everything, then the version byte by itself: it makes the record count.
+
+        Raises
+        ------
+        FlashFailed
+            The flash kept something else.
+        """
+        body = b"".join(getattr(self, name) for name, _ in PLAIN_FIELDS[1:])
+        for address, data in (DEVICE_BASE + 1, body), (DEVICE_BASE, bytes([RECORD_VERSION])):
+            flash.program(address, data)
+            if flash.read(address, len(data)) != data:
+                raise FlashFailed(f"{len(data)} bytes at {address:#08x} read back otherwise: replace the flash")
+
+    def digest(self) -> bytes:
+        values = {"helper": self.helper, "floorplan": self.floorplan, "layout_version": self.layout_version}
+        return kdf.HELPER_DIGEST(**values)["digest"]
+
+
+class Vault:
+    """Flash and PUF of a device.
+
+    Parameters
+    ----------
+    flash
+        None if the flash chip does not answer or is of an unknown kind.
+    puf
+        The source of the bits.
+    floorplan, layout_version
+        What this gateware measures with; a record of another one is not touched.
+    """
+
+    def __init__(self, flash: Flash | None, puf: Puf, floorplan: bytes, layout_version: int):
+        self._flash = flash
+        self.puf = puf
+        self.floorplan = floorplan
+        self.layout_version = layout_version.to_bytes(2, "little")
+        self.tries = 0
+        """Candidates tried by the last search."""
+        self.failure = Code.OK
+        """The last failure of the hardware, for STATUS."""
+        self._keys: Keyring | None = None
+
+    @property
+    def flash(self) -> Flash:
+        if self._flash is None:
+            raise Refused(Code.FLASH_FAILED)
+        return self._flash
+
+    def state(self) -> DeviceStateCode:
+        """What the plain record says. A version byte other than 1 was never finished: factory state."""
+        if self._flash is None:
+            return DeviceStateCode.NO_FLASH
+        if self._flash.read(DEVICE_BASE, 1) != bytes([RECORD_VERSION]):
+            return DeviceStateCode.FACTORY
+        plain = PlainRecord.read(self._flash)
+        if (plain.floorplan, plain.layout_version) != (self.floorplan, self.layout_version):
+            return DeviceStateCode.OTHER_FLOORPLAN
+        return DeviceStateCode.ENROLLED
+
+    def keys(self) -> "Keyring":
+        """The open vault; it stays open until :meth:`close`.
+
+        Raises
+        ------
+        Refused
+            The device is not enrolled (or with other rings, or has no flash); or ``PUF_FAILED``: no candidate within
+            the budget fits. Nothing was changed.
+        """
+        require_state(self.state(), DeviceStateCode.ENROLLED)
+        if self._keys is None:
+            plain, self.tries = PlainRecord.read(self.flash), 0
+            digest = plain.digest()
+            for bits in self.puf.candidates(plain.helper):
+                self.tries += 1
+                if compare_digest(kdf.CHECK(digest=digest, bits=bits)["check"], plain.check):
+                    self._keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"])
+                    break
+            else:
+                raise Refused(Code.PUF_FAILED)
+        return self._keys
+
+    def close(self) -> None:
+        """The end of an operation: keys are gone."""
+        self._keys = None
+
+    def live(self) -> Iterator[PeerRecord]:
+        with self.noted():
+            yield from self.keys().live()
+
+    def load(self, number: int) -> PeerRecord | None:
+        with self.noted():
+            return self.keys().load(number)
+
+    def commit(self, record: PeerRecord) -> None:
+        with self.noted():
+            self.keys().commit(record)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Remember a failure of the hardware that passes through."""
+        try:
+            yield
+        except Refused as refused:
+            if refused.code >= HARDWARE:
+                self.failure = refused.code
+            raise
+
+    def enroll(self, random: Callable[[], bytes]) -> tuple["Keyring", bytes]:
+        """Measure the rings 16 times and draw a new salt and the first wrap key; writes nothing.
+
+        Parameters
+        ----------
+        random
+            Draws 32 bytes; called for the salt (16 of them used), then for the wrap key.
+
+        Returns
+        -------
+        tuple
+            The key ring of the device to be, and KW_0.
+        """
+        try:
+            bits, helper = self.puf.enroll()
+        except rings.DeadRingError as error:
+            raise Refused(Code.RING_DEAD) from error
+        salt = random()[:16]
+        values = {"helper": helper, "floorplan": self.floorplan, "layout_version": self.layout_version}
+        digest = kdf.HELPER_DIGEST(**values)["digest"]
+        plain = PlainRecord(**values, salt=salt, check=kdf.CHECK(digest=digest, bits=bits)["check"])
+        puf_key = kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"]
+        wrap_key = kdf.FIRST_WRAP(puf_key=puf_key, salt=salt, random=random())["wrap_key"]
+        return Keyring(self.flash, plain, puf_key), wrap_key
+
+
+def require_state(state: DeviceStateCode, wanted: DeviceStateCode) -> None:
+    """Refuse with the reason why the device is not in the wanted state, FACTORY or ENROLLED."""
+    if state is wanted:
+        return
+    if state is DeviceStateCode.NO_FLASH:
+        raise Refused(Code.FLASH_FAILED)
+    if wanted is DeviceStateCode.FACTORY:
+        raise Refused(Code.ALREADY_ENROLLED)
+    other = state is DeviceStateCode.OTHER_FLOORPLAN
+    raise Refused(Code.OTHER_FLOORPLAN if other else Code.NOT_ENROLLED)
+
+
+class Keyring:
+    """The open vault. Every method that touches flash may raise ``Refused(FLASH_FAILED)``."""
+
+    def __init__(self, flash: Flash, plain: PlainRecord, puf_key: bytes):
+        self._flash = flash
+        self._plain = plain
+        self._root = {"puf_key": puf_key, "salt": plain.salt}
+        self.device_id = kdf.DEVICE_ID(**self._root)["device_id"]
+        self._device_key = kdf.DEVICE_KEY(**self._root)["device_key"]
+        self._device: Journal[DeviceState] = Journal(flash, DEVICE_JOURNAL_BASE, DEVICE_SLOT_LENGTH)
+        self._peers: list[Journal[PeerSlot]] = [
+            Journal(flash, peer_journal(number), PEER_SLOT_LENGTH) for number in range(MAX_PEERS)
+        ]
+
+    # ------------------------------------------------------------------ the device's own record
+    def begin(self, wrap_key: bytes) -> None:
+        """Finish an enrollment: the sealed slot first, the plain record after it, its version byte last."""
+        slot = seal_device(self._device_key, 0, DeviceState(wrap_index=0, next_pair=0, wrap_key=wrap_key))
+        with _flash_failures():
+            self._device.create(DEVICE_HEADER, slot)
+            self._plain.write(self._flash)
+
+    def device(self) -> DeviceState:
+        return self._load_device()[1]
+
+    def commit_device(self, state: DeviceState) -> None:
+        number, _ = self._load_device()
+        with _flash_failures():
+            self._device.commit(seal_device(self._device_key, number + 1, state))
+
+    def tidy(self) -> None:
+        """Load everything: what a cut left beside a live slot is zeroed."""
+        self.device()
+        for number in range(MAX_PEERS):
+            self.load(number)
+
+    def _load_device(self) -> tuple[int, DeviceState]:
+        found = self._device.load(lambda _, slot: open_device(self._device_key, slot))
+        if found is None:
+            raise Refused(Code.RECORD_DAMAGED)
+        return found
+
+    # ------------------------------------------------------------------ peers
+    def live(self) -> Iterator[PeerRecord]:
+        return (record for number in range(MAX_PEERS) if (record := self.load(number)) is not None)
+
+    def load(self, number: int) -> PeerRecord | None:
+        journal = self._peers[number]
+
+        def unseal(header: bytes, slot: bytes) -> tuple[int, PeerSlot]:
+            epoch, chain_key, auth_prev = open_peer(self._kek(header), header, slot)
+            return epoch, (chain_key, auth_prev)
+
+        found = journal.load(unseal)
+        if found is None:
+            return None
+        epoch, (chain_key, auth_prev) = found
+        return PeerRecord(number, PeerHeader.from_bytes(journal.header).low, epoch, chain_key, auth_prev)
+
+    def commit(self, record: PeerRecord) -> None:
+        journal = self._peers[record.number]
+        if journal.live is None:  # this key ring has not looked yet
+            self.load(record.number)
+        with _flash_failures():
+            journal.commit(self._seal(journal.header, record))
+
+    def describe(self, number: int) -> tuple[PeerState, bytes, int]:
+        """State, header and epoch for the host; a revoked place keeps its header until it is taken again."""
+        record = self.load(number)
+        if record is not None:
+            return PeerState.LIVE, self._peers[number].header, record.epoch
+        header = self._peers[number].last_header()
+        return (PeerState.REVOKED, header, 0) if header else (PeerState.EMPTY, bytes(HEADER_LENGTH), 0)
+
+    def find(self, peer_id: bytes) -> int | None:
+        """The place of the live pairing with this id."""
+        for record in self.live():
+            if self._peers[record.number].header[:8] == peer_id:
+                return record.number
+        return None
+
+    def free_place(self) -> int | None:
+        """The first place without a live pairing."""
+        return next((number for number in range(MAX_PEERS) if self.load(number) is None), None)
+
+    def add(self, number: int, header: PeerHeader, pair_key: bytes) -> None:
+        """Write a pairing at epoch 0."""
+        own, peer = self.device_id, header.peer_id
+        low, high = (own, peer) if header.low else (peer, own)  # the flag decides, nothing is compared
+        keys = kdf.PAIR(pair_key=pair_key, id_low=low, id_high=high)
+        raw = header.to_bytes()
+        record = PeerRecord(number, header.low, 0, keys["chain_key"], keys["auth_prev"])
+        with _flash_failures():
+            self._peers[number].create(raw, self._seal(raw, record))
+
+    def remove(self, number: int) -> None:
+        """Zero a live pairing that has been loaded."""
+        self._peers[number].revoke()
+
+    def _kek(self, header: bytes) -> bytes:
+        return kdf.KEK(**self._root, pair_index=header[8:10])["kek"]
+
+    def _seal(self, header: bytes, record: PeerRecord) -> bytes:
+        return seal_peer(self._kek(header), header, record.epoch, record.chain_key, record.auth_prev)
+
+
+@contextmanager
+def _flash_failures() -> Iterator[None]:
+    """Turns ``FlashFailed`` into a refusal."""
+    try:
+        yield
+    except FlashFailed as error:
+        raise Refused(Code.FLASH_FAILED) from error
