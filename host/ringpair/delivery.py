@@ -17,6 +17,11 @@ from .registry.models import PUZZLE, REVOCATION
 
 DELIVERED, KNOWN, OUTDATED, REFUSED = "delivered", "known already", "outdated", "refused"
 
+AUTHENTIC = (Code.ALREADY_PAIRED, Code.NO_SUCH_PEER, Code.TABLE_FULL, Code.EXHAUSTED)
+"""Refusals that come after the message was opened: it is for this device."""
+DONE_BEFORE = ((PUZZLE, Code.ALREADY_PAIRED), (REVOCATION, Code.NO_SUCH_PEER))
+"""Refusals that mean: what the message asks for is so already."""
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -51,7 +56,7 @@ def deliver(
             f"the outbox holds nothing for {device}: pair it first" if device else "the outbox is empty: pair first"
         )
     for _, group in groupby(waiting, key=lambda message: message.recipient_id):
-        done = _Recipient(board, registry, known=device is not None, told=told).try_all(list(group))
+        done = _Recipient(board, registry, named=device is not None, told=told).try_all(list(group))
         if done:
             return done
     names = ", ".join(sorted({message.recipient.name for message in waiting}))
@@ -64,10 +69,11 @@ def deliver(
 class _Recipient:
     """Tries the messages of one device on the board, in the order of their wrap keys."""
 
-    def __init__(self, board: Board, registry: Registry, known: bool, told: Callable[[Delivery], None]) -> None:
+    def __init__(self, board: Board, registry: Registry, named: bool, told: Callable[[Delivery], None]) -> None:
         self._board = board
         self._registry = registry
-        self._known = known
+        self._named = named
+        self._proven = False
         self._told = told
 
     def try_all(self, messages: list[Message]) -> list[Delivery]:
@@ -80,29 +86,34 @@ class _Recipient:
             except Refused as refusal:
                 if refusal.code == Code.OLD_PUZZLE:  # says nothing about whose it is: the index is looked at first
                     undecided.append(message)
-                elif refusal.code == Code.NO_SUCH_PEER and message.kind == REVOCATION:
-                    self._known = True
-                    done.append(self._settle(message, KNOWN))
-                elif self._known:
-                    done.append(self._settle(message, REFUSED, code=refusal.code))
-                elif refusal.code in (Code.BAD_PUZZLE, Code.FAR_PUZZLE):
-                    return []
-                else:
+                elif refusal.code in AUTHENTIC:
+                    self._proven = True
+                    outcome = KNOWN if (message.kind, refusal.code) in DONE_BEFORE else REFUSED
+                    done.append(self._settle(message, outcome, code=refusal.code))
+                elif refusal.code not in (Code.BAD_PUZZLE, Code.FAR_PUZZLE):
                     raise
+                elif self._proven or self._named:
+                    done.append(self._settle(message, REFUSED, code=refusal.code))
+                else:
+                    return []
             else:
-                self._known = True
+                self._proven = True
                 done.append(self._settle(message, DELIVERED, peer))
-        if self._known and undecided:
-            live = {row.peer_id.hex(): row.number for row in self._board.peers() if row.state == PeerState.LIVE}
-            for message in undecided:
-                here = live.get(message.peer_id or "") if message.kind == PUZZLE else None
-                done.append(self._settle(message, OUTDATED if here is None else KNOWN, here, Code.OLD_PUZZLE))
-        return done
+        return done + self._decide(undecided) if self._proven or self._named else []
+
+    def _decide(self, messages: list[Message]) -> list[Delivery]:
+        """Messages that the device is past: its table tells whether their pairing came to be."""
+        live = {row.peer_id.hex(): row.number for row in self._board.peers() if row.state == PeerState.LIVE}
+        decided = []
+        for message in messages:
+            here = live.get(message.peer_id or "") if message.kind == PUZZLE else None
+            decided.append(self._settle(message, OUTDATED if here is None else KNOWN, here, Code.OLD_PUZZLE))
+        return decided
 
     def _settle(self, message: Message, outcome: str, peer: int | None = None, code: Code = Code.OK) -> Delivery:
         if outcome in (DELIVERED, KNOWN):
             self._registry.delivered(message)
-        elif outcome == OUTDATED:
+        elif outcome == OUTDATED and self._proven:  # a name alone may be a mistake
             self._registry.withdraw(message)
         delivery = Delivery(message, outcome, peer, code)
         self._told(delivery)

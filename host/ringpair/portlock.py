@@ -17,7 +17,7 @@ class PortLock:
         import platformdirs
 
         canonical = port if "://" in port else os.path.realpath(port)
-        folder = platformdirs.user_runtime_path("ringpair")
+        folder = platformdirs.user_cache_path("ringpair") / "locks"
         path = folder / (hashlib.sha256(canonical.encode()).hexdigest()[:24] + ".lock")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
