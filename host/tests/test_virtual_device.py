@@ -5,8 +5,6 @@ import time
 
 import numpy as np
 import pytest
-
-from host.tests.designs.boards import flash, flash_command, library, program, ring_counts
 from ringpair.virtual import (
     EventKind,
     FlashParameters,
@@ -20,6 +18,8 @@ from ringpair.virtual import (
 )
 from ringpair_protocol.nor import NorFlash
 from ringpair_protocol.puf import PLACES, place_of, ring_number
+
+from host.tests.designs.boards import flash, flash_command, library, program, ring_counts
 
 AWAKE = FlashParameters(size=1 << 16, asleep=False)
 
@@ -292,7 +292,7 @@ def test_ring_model_has_mean_and_noise(device):
     assert set(ring_counts(device, 0)[:1] + ring_counts(device, 0)[:1]) <= {2000, 2001}
     with pytest.raises(ValueError, match="192 rings"):
         RingModel(np.zeros(191))
-    with pytest.raises(ValueError, match="0..65535"):
+    with pytest.raises(ValueError, match=r"0\.\.65535"):
         RingReads(np.full((1, 192), 70000))
 
 
@@ -311,7 +311,7 @@ def test_random_bits(device):
     for stuck in (0, 1):
         device.set_noise(NoiseSource(stuck))
         assert set(noise(device)[1:]) == {stuck}
-    with pytest.raises(ValueError, match="probability 'one' must be 0..1"):
+    with pytest.raises(ValueError, match=r"probability 'one' must be 0\.\.1"):
         NoiseSource(2)
 
 

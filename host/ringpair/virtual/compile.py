@@ -22,6 +22,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -43,6 +44,17 @@ Progress = Callable[[str], None]
 HARNESS = Path(__file__).parent
 SOURCES = ("board.cc", "nor.h", "noise.h", "uart.h", "shim.cc")
 COMPILER_FLAGS = ("-c", "-O3", "-std=c++17", "-fPIC", "-DNDEBUG", "-fno-exceptions", "-fno-rtti", "-w")
+PORTS = {
+    **dict.fromkeys(("clk", "rst", "admin_rx", "peer_rx", "flash_cipo", "trng_sample", "button"), ("input", 1)),
+    **dict.fromkeys(("ring_count0", "ring_count1", "ring_count2", "ring_count3"), ("input", 16)),
+    **dict.fromkeys(("admin_tx", "peer_tx", "flash_sck", "flash_cs_n", "flash_copi"), ("output", 1)),
+    **dict.fromkeys(("ring_run", "trng_take", "idle"), ("output", 1)),
+    "ring_index": ("output", 6),
+    "led": ("output", 3),
+    "phase": ("output", 4),
+}
+"""What a board's top looks like from outside: direction and width."""
+
 GATEWARE_PACKAGES = ("ringpair_protocol", "ringpair_hdl", "ringpair_boards")
 UNUSED_DAYS = 30
 INSTALL = "install it with: pip install 'ringpair[virtual]'"
@@ -174,7 +186,23 @@ def _processor() -> str:
 
 def _netlist(component: Any) -> bytes:
     rtlil = importlib.import_module("amaranth.back.rtlil")  # only here: slow to import, and not needed when cached
-    return str(rtlil.convert(component, name="top", emit_src=False)).encode()
+    netlist = str(rtlil.convert(component, name="top", emit_src=False))
+    _check_ports(netlist[netlist.index("module \\top\n") :])
+    return netlist.encode()
+
+
+def _check_ports(netlist: str) -> None:
+    """Compare the ports of the first module of an RTLIL text with what the harness expects."""
+    module = netlist.partition("\nend\n")[0]
+    declarations = re.findall(r"wire width (\d+) (input|output) \d+ +\\(\w+)\n", module)
+    found = {name: (direction, int(width)) for width, direction, name in declarations}
+    wrong = []
+    for name in sorted(PORTS.keys() | found.keys()):
+        expected, got = (" ".join(map(str, ports.get(name, ("none",)))) for ports in (PORTS, found))
+        if expected != got:
+            wrong.append(f"{name}: expected {expected}, got {got}")
+    if wrong:
+        raise BuildError(f"the ports of the gateware top do not fit a board ({'; '.join(wrong)}): correct the top")
 
 
 def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -> None:

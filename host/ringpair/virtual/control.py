@@ -23,11 +23,13 @@ A reply has ``"ok": true`` and the result, or ``"ok": false`` and ``"error"``.
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import RingpairError
 from .device import NoiseSource
@@ -90,6 +92,7 @@ class ControlPort:
             value = getattr(status, entry[0])
             result[entry[0]] = value if isinstance(value, int) else list(value)
         return result | {
+            "pid": os.getpid(),
             "connected": bool(server.link and server.link.connected),
             "wired": server.wired,
             "clock_hz": server.parameters.clock_hz,
@@ -171,6 +174,12 @@ class Control:
             self._socket.close()
             raise RingpairError(f"expected a running board at {path}: {error}; start it first") from error
         self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the connection."""

@@ -219,6 +219,7 @@ class Server:
     def _advance(self) -> None:
         stop = self.device.run(self.parameters.clock_hz // SLICES_PER_SECOND, until_quiet=True)
         status = self.device.status
+        self._take_events()
         if status.admin_waiting:
             self.admin.send(self.device.read())
         if status.peer_waiting:
@@ -227,7 +228,6 @@ class Server:
                 self.link.send(data)
         if stop is not Stop.CYCLES:  # the next activity starts a new stretch of time
             self._origin = (time.monotonic(), status.cycle)
-        self._take_events()
 
     def _full(self) -> bool:
         """The host has to wait, as at a real serial port."""

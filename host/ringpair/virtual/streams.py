@@ -155,7 +155,7 @@ def listen_unix(selector: selectors.BaseSelector, path: Path, accepted: Callable
 class AdminPort:
     """The host's side of the admin line: a pty and a TCP port at once.
 
-    The device's bytes go to whoever spoke last: a new TCP connection takes over, bytes written to the pty take it back.
+    The device's bytes go to whoever connected or spoke last. A new TCP connection ends the one before.
     """
 
     def __init__(
@@ -189,10 +189,15 @@ class AdminPort:
         self._to = self._pty
         self._receive(data)
 
+    def _from_tcp(self, data: bytes) -> None:
+        if self._client:
+            self._to = self._client
+        self._receive(data)
+
     def _accept(self, fd: int) -> None:
         if self._client:
             self._client.close()
-        self._client = self._to = Stream(self._selector, fd, self._receive, self._left, full=self._full)
+        self._client = self._to = Stream(self._selector, fd, self._from_tcp, self._left, full=self._full)
 
     def _left(self) -> None:
         self._client = None

@@ -11,7 +11,7 @@ Commands on the admin port (the first byte names the command; numbers are little
     07              answer the button level
     08 n            answer n after n * 65536 cycles
 
-A byte from the peer port is passed on to the admin port. Every command is its own phase (the command's number), 0 is rest.
+A byte from the peer port is passed on to the admin port. Every command is its own phase, its number; 0 is rest.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
