@@ -5,26 +5,30 @@ Selection comes in through a shift register on the admin port's receive line and
 """
 
 from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
-from ringpair_hdl.puf.ring_array import Floorplan, PhysicalRings
+from ringpair_hdl.puf.ring_array import PhysicalRings
+
+from .board import Board
 
 __all__ = ["RingHarness"]
 
 
 class RingHarness(Elaboratable):
-    """`rx` is shifted through all inputs of the array, the counts are shifted out on `tx`. Not a measuring device."""
+    """`rx` is shifted through all inputs of the array, the counts are shifted out on `tx`. Not a measuring device.
 
-    def __init__(self, floorplan: Floorplan, rx: Signal | None = None, tx: Signal | None = None):
-        self.floorplan = floorplan
-        self.rx = rx if rx is not None else Signal()
-        self.tx = tx if tx is not None else Signal()
+    The arguments are those of `build.Top`.
+    """
+
+    def __init__(self, board: Board, profile: str = "characterize", gateware_hash: int = 0):
+        self.floorplan = board.floorplan
 
     def elaborate(self, platform):
         m = Module()
+        port = platform.request("admin")
         m.submodules.rings = rings = PhysicalRings(self.floorplan)
         inputs = Cat(rings.row, rings.col, rings.half, rings.clear)
         shift = Signal(len(inputs) + 2)
-        m.d.sync += [shift.eq(Cat(self.rx, shift)), inputs.eq(Mux(shift[-1], shift, inputs))]
+        m.d.sync += [shift.eq(Cat(port.rx.i, shift)), inputs.eq(Mux(shift[-1], shift, inputs))]
         counts = Signal(len(rings.count.as_value()))
         m.d.sync += counts.eq(Mux(shift[-2], rings.count.as_value(), counts >> 1))
-        m.d.comb += self.tx.eq(counts[0])
+        m.d.comb += port.tx.o.eq(counts[0])
         return m

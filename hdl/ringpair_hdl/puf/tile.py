@@ -22,12 +22,14 @@ from amaranth.lib.wiring import In, Out
 __all__ = [
     "CLOCK",
     "PAIR",
+    "RING_ATTRIBUTE",
     "SELECT",
     "Hop",
     "LocalNet",
     "NoRoute",
     "RingTile",
     "TileKind",
+    "ring_name",
     "routing_attribute",
     "solve",
 ]
@@ -37,6 +39,7 @@ GROUPS = 4
 STRENGTH_USER = 6  # nextpnr's PlaceStrength: bound by the user, never ripped up
 CLOCK = -1  # stands for a cell number where the sink is the clock of the tile
 CLOCK_TRACKS = frozenset({(0, 0), (1, 1), (2, 0), (3, 1)})
+RING_ATTRIBUTE = "RING"  # names the ring on every cell of its loop; a combinational loop without it fails the build
 SELECT = ("row", "col", "half_a", "half_b")  # come from outside and are routed freely, to any pin of a symmetric LUT
 
 
@@ -225,6 +228,11 @@ def routing_attribute(net: LocalNet, hops: dict[tuple[str, int], Hop], x: int, y
     return ";".join(f"{wire};{pip};{STRENGTH_USER}" for wire, pip in bound.items())
 
 
+def ring_name(x: int, y: int, half: int) -> str:
+    """Name of a ring, as the cells of its loop carry it in the attribute ``RING``."""
+    return f"X{x}/Y{y}/{'ab'[half]}"
+
+
 class RingTile(wiring.Component):
     """The two rings of tile (x, y), merged onto the tile clock and divided by two.
 
@@ -268,11 +276,15 @@ class RingTile(wiring.Component):
             free = [pin for pin in range(4) if pin not in pins]
             pins.update(zip(free, (name for name in inputs if name in SELECT), strict=False))
             init = sum(1 << v for v in range(16) if not all(v >> pin & 1 for pin in pins))
+            ring = {
+                f"a_{RING_ATTRIBUTE}": ring_name(self.x, self.y, half) for half, loop in enumerate(kind.loops) if output in loop
+            }
             m.submodules[f"lc{cell}"] = Instance(
                 "SB_LUT4",
                 p_LUT_INIT=Const(init, 16),
                 a_keep=1,
                 a_BEL=self._bel(cell),
+                **ring,
                 o_O=nets[output],
                 **{f"i_I{pin}": nets[pins[pin]] if pin in pins else Const(0, 1) for pin in range(4)},
             )

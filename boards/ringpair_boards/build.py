@@ -1,0 +1,303 @@
+"""From a design to a bitstream for a board, with proof that its rings are equal.
+
+The tools are Yosys, nextpnr-ice40 and icepack from PyPI, run with fixed options and a fixed seed, so that the same
+source gives the same bitstream. Whatever would make the result untrustworthy refuses the build: see `judge`.
+"""
+
+import hashlib
+import importlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.hdl import Elaboratable
+
+from . import tools
+from .asc import Bitstream
+from .blocks import cells_per_block
+from .board import Board
+from .identity import Identity, check
+from .netlist import Netlist, ring_names
+from .report import BuildFailed, BuildReport
+
+__all__ = ["BOARDS", "PROFILES", "Top", "UnknownBoard", "board", "boards", "build"]
+
+BOARDS = ("icebreaker",)
+PROFILES = ("pair", "characterize")
+NAME = "top"
+SEED = 1
+Top = Callable[[Board, str, int], Elaboratable]
+"""Makes the design for a board, from (board, profile, gateware hash); it requests the board's resources itself."""
+
+SYNTHESIS = """
+read_rtlil {name}.il
+proc
+{blocks}
+synth_ice40 -device {device} -top {name}
+write_json {name}.json
+"""
+BLOCK = (
+    'setattr -set BLOCK "{module}" {module}/t:*dff* {module}/t:SB_*'  # flattening forgets where a register came from
+)
+
+
+class UnknownBoard(ValueError):
+    """No board of that name."""
+
+
+def boards() -> list[Board]:
+    """All boards, the reference board first."""
+    return [board(name) for name in BOARDS]
+
+
+def board(name: str) -> Board:
+    """A board by its name.
+
+    Raises
+    ------
+    UnknownBoard
+    """
+    if name not in BOARDS:
+        raise UnknownBoard(f"unknown board {name!r}: expected one of {', '.join(BOARDS)}")
+    return importlib.import_module(f".{name}", __package__).BOARD
+
+
+def build(
+    target: Board | str,
+    profile: str = "pair",
+    *,
+    seed: int = SEED,
+    folder: Path | None = None,
+    top: Top | None = None,
+) -> BuildReport:
+    """Build a bitstream; nothing is done again when the design, the options and the tools are those of the last build.
+
+    Parameters
+    ----------
+    target : Board or str
+        What to build for.
+    profile : str
+        ``"pair"`` or ``"characterize"``.
+    seed : int
+        Of nextpnr.
+    folder : Path, optional
+        For all files; ``build/BOARD-PROFILE`` without it. The bitstream is ``BOARD-PROFILE.bin``, the report beside
+        it ``.json``.
+    top : callable, optional
+        Another design than the whole device: see `Top`.
+
+    Raises
+    ------
+    UnknownBoard, ToolMissing
+        Nothing was built.
+    ToolError
+        A tool failed, for instance because the design does not fit the chip.
+    BuildFailed
+        The result must not be used; the files are left for inspection, without bitstream.
+    """
+    target = board(target) if isinstance(target, str) else target
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+    folder = Path(folder or Path("build") / f"{target.name}-{profile}")
+    folder.mkdir(parents=True, exist_ok=True)
+    gateware_hash = _write_design(target, profile, top or _device, seed, folder)
+    bitstream = folder / f"{target.name}-{profile}.bin"
+    seconds = _run_tools(target, profile, seed, folder, bitstream)
+
+    netlist = Netlist.read(folder / f"{NAME}.json")
+    identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
+    measured = json.loads((folder / f"{NAME}.timing").read_text())
+    report = _report(target, profile, seed, gateware_hash, bitstream, seconds, netlist, identity, measured)
+    reasons = judge(target, profile, report, netlist, identity)
+    if reasons:
+        bitstream.unlink()
+        (folder / f"{NAME}.key").unlink()
+        raise BuildFailed(target.name, profile, reasons)
+    bitstream.with_suffix(".json").write_text(report.to_json())
+    return report
+
+
+def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, identity: Identity) -> list[str]:
+    """The reasons to refuse a build; none if it is good."""
+    reasons = list(netlist.problems(ring_names(target.floorplan)))
+    if not identity.ok:
+        reasons.append(str(identity))
+    budget = target.budgets[profile]
+    for what, used, allowed in (
+        ("logic cells", report.cells, budget.cells),
+        ("block RAMs", report.rams, budget.rams),
+        ("DSPs", report.dsps, budget.dsps),
+    ):
+        if used > allowed:
+            reasons.append(f"{used} {what} are over the budget of {allowed}")
+    for what, reached, needed in (
+        ("the system clock reaches", report.fmax_mhz, budget.fmax_mhz),
+        ("the dividers reach", report.divider_mhz, report.ring_mhz["slow"]),
+        ("the counters reach", report.counter_mhz, report.ring_mhz["slow"] / 2),
+    ):
+        if reached < needed:
+            reasons.append(f"{what} {reached:.1f} MHz at the slow corner, and {needed:.1f} MHz are needed")
+    return reasons
+
+
+# ------------------------------------------------------------------------------------------------------------- steps
+
+
+def _device(target: Board, profile: str, gateware_hash: int) -> Elaboratable:
+    """The whole device, as shipped."""
+    from .top import DeviceTop
+
+    return DeviceTop(target, profile, gateware_hash)
+
+
+def _convert(target: Board, top: Elaboratable) -> tuple[str, str]:
+    """RTLIL and pin constraints of a design; without source positions, which differ from machine to machine."""
+
+    class Lean(target.platform):
+        """Only these two files: the rest of Amaranth's build would look for tools on the PATH."""
+
+        default_clk = target.clock
+        resources = (*_clock_resources(target), *target.resources())
+        connectors = ()
+
+        @property
+        def file_templates(self):
+            templates = super().file_templates
+            return {
+                name: text for name, text in templates.items() if name.endswith((".il", ".pcf")) or "build_" in name
+            }
+
+    files = Lean().prepare(top, NAME, emit_src=False).files
+    il, pcf = (files[f"{NAME}.{kind}"] for kind in ("il", "pcf"))
+    # The clock is constrained by the budget, not by the crystal: see the option --freq.
+    pcf = "".join(line for line in _text(pcf).splitlines(keepends=True) if not line.startswith(("set_frequency", "#")))
+    il = "".join(line for line in _text(il).splitlines(keepends=True) if not line.startswith("#"))
+    return il, pcf
+
+
+def _clock_resources(target: Board) -> list[Any]:
+    return [resource for resource in target.platform.resources if resource.name == target.clock]
+
+
+def _text(content: str | bytes) -> str:
+    return content if isinstance(content, str) else content.decode()
+
+
+def _options(target: Board, profile: str, seed: int) -> list[str]:
+    """What nextpnr is told besides file names. Loops and timing are judged here, not there."""
+    package = target.platform.package.lower()
+    frequency = f"{target.budgets[profile].fmax_mhz:g}"
+    options = [target.chip.nextpnr, "--package", package, "--seed", str(seed), "--freq", frequency]
+    return [*options, "--ignore-loops", "--timing-allow-fail"]
+
+
+def _write_design(target: Board, profile: str, top: Top, seed: int, folder: Path) -> str:
+    """Write RTLIL and constraints. The gateware hash is taken of the design with a zero in its place, then put in."""
+    blank = _convert(target, top(target, profile, 0))
+    parts = [*blank, *_options(target, profile, seed), SYNTHESIS, BLOCK, json.dumps(tools.versions(), sort_keys=True)]
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()[:8]
+    il, pcf = _convert(target, top(target, profile, int.from_bytes(digest, "big")))
+    (folder / f"{NAME}.il").write_text(il)
+    (folder / f"{NAME}.pcf").write_text(pcf)
+    return digest.hex()
+
+
+def _run_tools(target: Board, profile: str, seed: int, folder: Path, bitstream: Path) -> float:
+    """Synthesis, placement, routing, packing, unless their results are there; returns the seconds they took."""
+    il, pcf = ((folder / f"{NAME}.{kind}").read_text() for kind in ("il", "pcf"))
+    blocks = (BLOCK.format(module=name) for name in re.findall(r"^module \\(\S+)", il, re.MULTILINE))
+    script = SYNTHESIS.format(name=NAME, device=target.chip.synthesis, blocks="\n".join(blocks))
+    options = _options(target, profile, seed)
+    parts = [il, pcf, script, *options, json.dumps(tools.versions(), sort_keys=True)]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    key_file = folder / f"{NAME}.key"
+    if key_file.exists() and bitstream.exists():
+        stored = json.loads(key_file.read_text())
+        if stored["key"] == key and stored["bitstream"] == _sha256(bitstream):
+            return stored["seconds"]
+    key_file.unlink(missing_ok=True)
+    start = time.monotonic()
+    (folder / f"{NAME}.ys").write_text(script)
+    tools.run("yosys", "-s", f"{NAME}.ys", folder=folder, log=folder / "yosys.log")
+    files = ["--json", f"{NAME}.json", "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--report", f"{NAME}.timing"]
+    tools.run("nextpnr", *options, *files, folder=folder, log=folder / "nextpnr.log")
+    tools.run("icepack", f"{NAME}.asc", bitstream.name, folder=folder)
+    seconds = round(time.monotonic() - start, 1)
+    key_file.write_text(json.dumps({"key": key, "seconds": seconds, "bitstream": _sha256(bitstream)}))
+    return seconds
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------------ report
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Highest frequencies per kind of clock in MHz, at the slow corner."""
+
+    system: float
+    divider: float
+    counter: float
+
+    @classmethod
+    def of(cls, fmax: Mapping[str, Any]) -> "Clocks":
+        """Sort nextpnr's clocks by their names: tile clocks, counter clocks, everything else."""
+        kinds: dict[str, list[float]] = {"system": [], "divider": [], "counter": []}
+        for name, values in fmax.items():
+            if re.search(r"\btile_\d+_\d+\.clk$", name):
+                kind = "divider"
+            else:
+                kind = "counter" if re.search(r"\bcounter\d+\.clock$", name) else "system"
+            kinds[kind].append(values["achieved"])
+        return cls(**{kind: min(values, default=0.0) for kind, values in kinds.items()})
+
+
+def _report(
+    target: Board,
+    profile: str,
+    seed: int,
+    gateware_hash: str,
+    bitstream: Path,
+    seconds: float,
+    netlist: Netlist,
+    identity: Identity,
+    measured: Mapping[str, Any],
+) -> BuildReport:
+    chip, clocks = target.chip, Clocks.of(measured["fmax"])
+    used = {name: values["used"] for name, values in measured["utilization"].items()}
+    rams, dsps = used.get("ICESTORM_RAM", 0), used.get("ICESTORM_DSP", 0)
+    setup_ns = max(chip.ram_setup_ns if rams else 0.0, chip.dsp_setup_ns if dsps else 0.0)
+    return BuildReport(
+        board=target.name,
+        profile=profile,
+        chip=chip.name,
+        seed=seed,
+        cells=used["ICESTORM_LC"],
+        cells_available=chip.cells,
+        rams=rams,
+        rams_available=chip.rams,
+        dsps=dsps,
+        dsps_available=chip.dsps,
+        fmax_mhz=round(1e3 / (1e3 / clocks.system + setup_ns), 2) if clocks.system else 0.0,
+        rings=identity.rings,
+        rings_identical=identity.identical,
+        floorplan=target.floorplan.name,
+        floorplan_id=target.floorplan.identifier.hex(),
+        gateware_hash=gateware_hash,
+        bitstream=str(bitstream),
+        bitstream_sha256=_sha256(bitstream),
+        seconds=seconds,
+        ring_mhz=chip.ring_mhz(),
+        divider_mhz=round(clocks.divider, 1),
+        counter_mhz=round(clocks.counter, 1),
+        select_variants=identity.select_variants,
+        blocks=cells_per_block(netlist),
+        tools=tools.versions(),
+    )

@@ -1,0 +1,20 @@
+"""iCEBreaker 1.0 (1BitSquared): the reference board."""
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from .board import UP5K, Board, Flash, Lights, Serial
+
+BOARD = Board(
+    name="icebreaker",
+    title="iCEBreaker 1.0",
+    platform=ICEBreakerPlatform,
+    chip=UP5K,
+    clock_mhz=12,
+    admin=Serial(rx="6", tx="9", where="USB, second serial port of the FT2232H"),
+    peer=Serial(rx="2", tx="4", where="PMOD 1A: pin 1 sends, pin 2 receives, pin 5 is ground"),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
+    button="10",
+    lights=Lights(ok="37", busy="11", active_low=True),
+    program=("iceprog", "{}"),
+    programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
+)

@@ -1,0 +1,97 @@
+"""What a build says about itself, for programs and for people."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+__all__ = ["BuildFailed", "BuildReport"]
+
+
+class BuildFailed(RuntimeError):
+    """A build is refused. `reasons` has a sentence for each."""
+
+    def __init__(self, board: str, profile: str, reasons: list[str]):
+        self.reasons = reasons
+        super().__init__(f"the build of {profile} for {board} is refused:\n" + "\n".join(f"- {r}" for r in reasons))
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """Result of a build.
+
+    Attributes
+    ----------
+    fmax_mhz : float
+        Highest frequency of the system clock at the slow corner, with the setup times that nextpnr leaves out.
+    rings, rings_identical : int
+        From the route identity check.
+    gateware_hash : str
+        First 8 bytes of the SHA-256 of the netlist before placement, the constraints, the seed and the tool
+        versions, in hex: what the board tells on connect.
+    ring_mhz, divider_mhz, counter_mhz
+        Nominal ring frequency per corner, and what dividers and counters stand at the slow corner.
+    select_variants : int
+        Ways by which the select lines reach the tiles; harmless.
+    seconds : float
+        Time of synthesis, placement, routing and packing when they last ran.
+    """
+
+    board: str
+    profile: str
+    chip: str
+    seed: int
+    cells: int
+    cells_available: int
+    rams: int
+    rams_available: int
+    dsps: int
+    dsps_available: int
+    fmax_mhz: float
+    rings: int
+    rings_identical: int
+    floorplan: str
+    floorplan_id: str
+    gateware_hash: str
+    bitstream: str
+    bitstream_sha256: str
+    seconds: float
+    ring_mhz: Mapping[str, float] = field(default_factory=dict)
+    divider_mhz: float = 0.0
+    counter_mhz: float = 0.0
+    select_variants: int = 0
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """JSON text with all fields."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "BuildReport":
+        return cls(**json.loads(text))
+
+    @classmethod
+    def read(cls, path: Path) -> "BuildReport":
+        return cls.from_json(path.read_text())
+
+    def table(self) -> str:
+        """The report for people."""
+        lines = [
+            f"{self.board}, {self.profile}: {self.chip}, seed {self.seed}",
+            f"  logic cells   {self.cells:5d} of {self.cells_available}",
+            f"  block RAMs    {self.rams:5d} of {self.rams_available}",
+            f"  DSPs          {self.dsps:5d} of {self.dsps_available}",
+            f"  system clock  {self.fmax_mhz:5.1f} MHz at the slow corner, setup of RAM and DSP inputs included",
+            f"  rings         {self.rings_identical:5d} of {self.rings} identical, floorplan {self.floorplan} "
+            f"({self.floorplan_id})",
+            "  ring          "
+            + ", ".join(f"{mhz:g} MHz {corner}" for corner, mhz in self.ring_mhz.items())
+            + f"; at the slow corner dividers stand {self.divider_mhz:.0f}, counters {self.counter_mhz:.0f} MHz",
+            f"  gateware      {self.gateware_hash}",
+            f"  bitstream     {self.bitstream}",
+            f"                sha256 {self.bitstream_sha256}",
+            "  cells per block before packing",
+        ]
+        lines += [f"    {count:5d}  {block}" for block, count in self.blocks.items()]
+        return "\n".join(lines)
