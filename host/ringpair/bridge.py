@@ -97,16 +97,20 @@ class UdpEnd(End):
                 raise ValueError
         except ValueError:
             raise UsageError(f"expected udp://host:port, optionally ?local=PORT, got {url!r}") from None
+        opened = None
         try:
             where = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_DGRAM)[0]
-            self._socket = socket.socket(where[0], socket.SOCK_DGRAM)
+            opened = socket.socket(where[0], socket.SOCK_DGRAM)
             if listening:
-                self._socket.bind(where[4])
+                opened.bind(where[4])
             else:
-                self._socket.bind(("", local))
-                self._socket.connect(where[4])  # the kernel drops datagrams from anybody else
+                opened.bind(("", local))
+                opened.connect(where[4])  # the kernel drops datagrams from anybody else
         except OSError as problem:
+            if opened is not None:
+                opened.close()
             raise TransportError(f"cannot use {url}: {reason(problem)}; is the port free here?") from problem
+        self._socket = opened
         self._far: object = None if listening else where[4]
         self._listening = listening
 
