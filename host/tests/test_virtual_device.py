@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from ringpair.errors import UsageError
+from ringpair.silicon import MeasuredSilicon, SiliconModel
 from ringpair.virtual import (
     EventKind,
     FlashParameters,
@@ -13,9 +15,11 @@ from ringpair.virtual import (
     Parameters,
     RingModel,
     RingReads,
+    Silicon,
     SimulatedDevice,
     Stop,
 )
+from ringpair.virtual.silicon import rings_of
 from ringpair_protocol.nor import NorFlash
 from ringpair_protocol.puf import PLACES, place_of, ring_number
 
@@ -276,6 +280,8 @@ def test_reads_of_measured_silicon_follow_each_other(device):
     device.set_rings(RingReads(np.array([[10] * 192, [20] * 192, [30] * 192])))
     assert [ring_counts(device, 0)[0] for _ in range(4)] == [10, 20, 30, 10]
     assert ring_counts(device, 1)[0] == 10
+    device.set_rings(RingReads(np.full((1, 192), 10.25)))
+    assert np.mean([ring_counts(device, 0) for _ in range(200)]) == pytest.approx(10.25, abs=0.07)
 
 
 def test_ring_model_has_mean_and_noise(device):
@@ -390,3 +396,38 @@ def test_speed(device, capsys):
     device.run(5_000_000)
     with capsys.disabled():
         print(f"\nvirtual board (exerciser): {5 / (time.perf_counter() - start):.1f} M cycles/s")
+
+
+# ---------------------------------------------------------------------------------------------------------- models
+
+
+def test_modeled_silicon_is_that_of_the_model(device):
+    model = SiliconModel(5, 60.0)
+    device.set_rings(rings_of(Silicon(seed=5, temperature=60.0), device.parameters))
+    reads = np.array([[ring_counts(device, place) for place in PLACES] for _ in range(40)], float)
+    for column, place in enumerate(PLACES):
+        for channel in range(4):
+            expected = model.frequencies[ring_number(channel, place)] * 512 / 12e6
+            assert reads[:, column, channel].mean() == pytest.approx(expected, abs=1.6)
+    scatter = np.sqrt(np.mean(reads.var(axis=0)))
+    rounding = 1 / np.sqrt(6)
+    assert scatter == pytest.approx(np.hypot(rounding, 2300 * np.hypot(0.00012, 0.00015)), rel=0.25)
+
+
+def test_measured_silicon_is_replayed(device, tmp_path):
+    rng = np.random.default_rng(3)
+    freq = 54e6 * (1 + 0.01 * rng.standard_normal((2, 192, 5)))
+    path = tmp_path / "chips.npz"
+    np.savez(path, freq_hz=freq)
+    expected = MeasuredSilicon(path, 1, first_read=0).frequencies * 512 / 12e6
+    rings = rings_of(Silicon(file=str(path), chip=1), Parameters(seed=2))
+    device.set_rings(rings)
+    ring = ring_number(3, 9)
+    for read in (3, 4, 0, 1, 2, 3):
+        assert ring_counts(device, 9)[3] - expected[ring, read] == pytest.approx(0, abs=1)
+    with pytest.raises(UsageError, match="this board's silicon is measured"):
+        rings_of(Silicon(file=str(path), chip=1, temperature=60.0), Parameters())
+    with pytest.raises(UsageError, match="chip must be 0"):
+        rings_of(Silicon(file=str(path), chip=2), Parameters())
+    with pytest.raises(UsageError, match="temperature must be"):
+        rings_of(Silicon(temperature=500.0), Parameters())

@@ -368,10 +368,11 @@ void board_ring_model(Board *b, const double *mean, const double *white, const d
     memcpy(b->rings.white, white, sizeof b->rings.white);
     memcpy(b->rings.slow, slow, sizeof b->rings.slow);
     b->rings.memory = memory;
+    b->rings.begin_drift(b->ring_noise);
     b->rings.table = nullptr;
 }
 
-void board_ring_table(Board *b, const uint16_t *table, uint32_t reads)
+void board_ring_table(Board *b, const double *table, uint32_t reads)
 {
     b->rings.table = table;
     b->rings.reads = reads;

@@ -76,7 +76,7 @@ class Design:
         Keyword arguments of the call; plain values.
     """
 
-    factory: str = "ringpair_boards.virtual:VirtualTop"
+    factory: str = "ringpair_boards.virtual:virtual_board"
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def component(self) -> Any:

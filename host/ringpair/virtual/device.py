@@ -232,12 +232,11 @@ class SimulatedDevice:
         """Other silicon, or the same at another temperature, from the next measurement on."""
         doubles = ctypes.POINTER(ctypes.c_double)
         if isinstance(rings, RingReads):
-            table = by_slot(rings.counts, np.uint16)
-            pointer = table.ctypes.data_as(ctypes.POINTER(ctypes.c_uint16))
-            self._native.board_ring_table(self._board, pointer, len(table))
+            table = by_slot(rings.counts)
+            self._native.board_ring_table(self._board, table.ctypes.data_as(doubles), len(table))
             self._keep = table
         else:
-            arrays = [by_slot(values, np.float64) for values in (rings.mean, rings.white, rings.slow)]
+            arrays = [by_slot(values) for values in (rings.mean, rings.white, rings.slow)]
             self._native.board_ring_model(self._board, *(a.ctypes.data_as(doubles) for a in arrays), rings.memory)
             self._keep = None
 

@@ -1,7 +1,7 @@
 """The C interface of the compiled board, as ctypes sees it; field for field the structures of ``board.cc``."""
 
 import ctypes
-from ctypes import POINTER, c_double, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
 from enum import IntEnum
 from pathlib import Path
 
@@ -82,7 +82,7 @@ _FUNCTIONS = {
     "board_cut_in_program": (None, [c_void_p, c_uint64, c_double]),
     "board_cut_in_erase": (None, [c_void_p, c_uint64, c_double]),
     "board_ring_model": (None, [c_void_p, *[POINTER(c_double)] * 3, c_double]),
-    "board_ring_table": (None, [c_void_p, POINTER(c_uint16), c_uint32]),
+    "board_ring_table": (None, [c_void_p, POINTER(c_double), c_uint32]),
     "board_noise_source": (None, [c_void_p, c_double, c_double]),
     "board_events": (c_uint64, [c_void_p, POINTER(NativeEvent), c_uint64]),
 }

@@ -61,19 +61,38 @@ constexpr unsigned PLACES = 64, CHANNELS = 4, RINGS = PLACES * CHANNELS; // ring
 struct Rings {
     double mean[RINGS] = {}, white[RINGS] = {}, slow[RINGS] = {}, memory = 0;
     double drift[RINGS] = {};       // state of the slow noise, in units of its standard deviation
-    const uint16_t *table = nullptr; // reads x RINGS, owned by the caller
+    const double *table = nullptr;  // reads x RINGS, owned by the caller
     uint32_t reads = 0, cursor[RINGS] = {};
 
     uint16_t measure(unsigned ring, Generator &generator)
     {
-        if (table) {
-            uint16_t count = table[size_t(cursor[ring]) * RINGS + ring];
-            cursor[ring] = (cursor[ring] + 1) % reads;
-            return count;
-        }
+        double periods = table ? replay(ring) : model(ring, generator);
+        return uint16_t(uint32_t(periods + generator.uniform())); // the window opens at any phase; 16 bits wrap
+    }
+
+    // The slow noise has always been there; another environment does not start it anew.
+    void begin_drift(Generator &generator)
+    {
+        if (!drifting)
+            for (double &state : drift)
+                state = generator.normal();
+        drifting = true;
+    }
+
+  private:
+    bool drifting = false;
+
+    double replay(unsigned ring)
+    {
+        double periods = table[size_t(cursor[ring]) * RINGS + ring];
+        cursor[ring] = (cursor[ring] + 1) % reads;
+        return periods;
+    }
+
+    double model(unsigned ring, Generator &generator)
+    {
         drift[ring] = memory * drift[ring] + std::sqrt(1 - memory * memory) * generator.normal();
         double noise = white[ring] * generator.normal() + slow[ring] * drift[ring];
-        double count = mean[ring] * (1 + noise) + generator.uniform(); // the phase at the start is anywhere
-        return count <= 0 ? 0 : count >= 65535 ? 65535 : uint16_t(count);
+        return mean[ring] > 0 && noise > -1 ? mean[ring] * (1 + noise) : 0;
     }
 };

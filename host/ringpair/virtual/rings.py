@@ -1,6 +1,5 @@
 """What the harness has to know of the rings: counts by a model, or reads of measured silicon."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ _RING_OF_SLOT = {
 
 @dataclass(frozen=True)
 class RingModel:
-    """Counts are mean * (1 + noise), rounded by a random start phase.
+    """Periods in a window are mean * (1 + noise), rounded by a random start phase.
 
     Attributes
     ----------
@@ -51,7 +50,7 @@ class RingReads:
     Attributes
     ----------
     counts : array of reads x 192
-        Integers 0..65535.
+        Periods in a window, 0..65535; fractions are rounded by a random start phase.
     """
 
     counts: NDArray[Any]
@@ -67,9 +66,9 @@ class RingReads:
 Rings = RingModel | RingReads
 
 
-def by_slot(values: float | Sequence[Any] | NDArray[Any], dtype: Any) -> NDArray[Any]:
+def by_slot(values: float | NDArray[Any]) -> NDArray[np.float64]:
     """Spread values of rings (last axis) over the harness's slots; slots that are no ring hold 0."""
     rings = np.broadcast_to(np.asarray(values), (*np.shape(values)[:-1], RINGS))
-    slots = np.zeros((*rings.shape[:-1], SLOTS), dtype)
+    slots = np.zeros((*rings.shape[:-1], SLOTS))
     slots[..., list(_RING_OF_SLOT)] = rings[..., list(_RING_OF_SLOT.values())]
     return np.ascontiguousarray(slots)

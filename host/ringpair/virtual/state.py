@@ -165,6 +165,8 @@ class BoardFolder:
             The board has other silicon.
         """
         changes = {name: value for name, value in (changes or {}).items() if value is not None}
+        if "file" in changes:
+            changes["file"] = str(Path(changes["file"]).resolve())
         stored = self.read_json("silicon.json")
         if stored is None:
             silicon = Silicon(**({"seed": secrets.randbits(32)} | changes))
