@@ -26,7 +26,7 @@ from .report import BuildFailed, BuildReport
 
 __all__ = ["BOARDS", "PROFILES", "Top", "UnknownBoard", "board", "boards", "build"]
 
-BOARDS = ("icebreaker",)
+BOARDS = ("icebreaker", "icebreaker-bitsy", "upduino-v3", "icesugar", "up5k-evn", "hx8k-evn", "tinyfpga-bx")
 PROFILES = ("pair", "characterize")
 NAME = "top"
 SEED = 1
@@ -63,7 +63,7 @@ def board(name: str) -> Board:
     """
     if name not in BOARDS:
         raise UnknownBoard(f"unknown board {name!r}: expected one of {', '.join(BOARDS)}")
-    return importlib.import_module(f".{name}", __package__).BOARD
+    return importlib.import_module("." + name.replace("-", "_"), __package__).BOARD
 
 
 def build(

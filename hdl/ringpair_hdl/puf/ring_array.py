@@ -11,20 +11,17 @@ from dataclasses import dataclass, field
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from ringpair_protocol import puf
 
 from .tile import PAIR, RingTile, TileKind
 
-__all__ = ["CHANNELS", "COUNT_WIDTH", "FLOORPLANS", "HX8K", "UP5K", "Floorplan", "PhysicalRings", "Site"]
-
-CHANNELS = 4
-COUNT_WIDTH = 16
+__all__ = ["FLOORPLANS", "HX8K", "UP5K", "Floorplan", "PhysicalRings", "Site"]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the array must know of a chip: number in the floorplan id, logic columns and rows without column buffers."""
+    """What the array must know of a chip: its columns and rows of logic tiles, and the rows with column buffers."""
 
-    code: int
     logic_columns: frozenset[int]
     logic_rows: frozenset[int]
     column_buffer_rows: frozenset[int]
@@ -32,13 +29,11 @@ class Device:
 
 DEVICES = {
     "up5k": Device(
-        code=1,
         logic_columns=frozenset(range(1, 25)) - {6, 19},
         logic_rows=frozenset(range(1, 31)),
         column_buffer_rows=frozenset({4, 5, 14, 15, 26, 27}),
     ),
     "hx8k": Device(
-        code=2,
         logic_columns=frozenset(range(1, 33)) - {8, 25},
         logic_rows=frozenset(range(1, 33)),
         column_buffer_rows=frozenset({8, 9, 24, 25}),
@@ -48,8 +43,7 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Site:
-    """Where a tile of the array lies: its channel, its place (row, column) within the channel, and its logic tile
-    (x, y)."""
+    """A tile of the array: its channel, its place (row, column) within the channel, and its logic tile (x, y)."""
 
     channel: int
     row: int
@@ -88,8 +82,8 @@ class Floorplan:
     device: str
     x: int
     y: int
-    channel_columns: int = 6
-    channel_rows: int = 4
+    channel_columns: int = puf.COLUMNS
+    channel_rows: int = puf.ROWS
     kind: TileKind = field(default=PAIR, repr=False)
 
     def __post_init__(self):
@@ -120,19 +114,21 @@ class Floorplan:
     @property
     def rings(self) -> int:
         """Number of rings of the whole array."""
-        return CHANNELS * self.channel_rows * self.channel_columns * len(self.kind.loops)
+        return puf.CHANNELS * self.channel_rows * self.channel_columns * len(self.kind.loops)
+
+    @property
+    def description(self) -> str:
+        """Everything that decides which silicon a ring is, in words."""
+        return (
+            f"{self.device}: {self.kind.name} tiles of variant {self.kind.code}, "
+            f"X{self.columns[0]}..{self.columns[-1]} Y{self.rows[0]}..{self.rows[-1]}, "
+            f"{puf.CHANNELS} channels of {self.channel_columns} x {self.channel_rows}"
+        )
 
     @property
     def identifier(self) -> bytes:
-        """The floorplan id, 8 bytes: everything that decides which silicon a ring is.
-
-        ::
-
-            byte   0       1     2  3  4                5             6         7
-                   device  kind  x  y  channel columns  channel rows  channels  0
-        """
-        device = DEVICES[self.device].code
-        return bytes((device, self.kind.code, self.x, self.y, self.channel_columns, self.channel_rows, CHANNELS, 0))
+        """The floorplan id, 8 bytes: gateware that keeps the description keeps the keys of its boards."""
+        return puf.floorplan_id(self.description)
 
     def sites(self) -> Iterator[Site]:
         """All tiles, column by column."""
@@ -156,7 +152,7 @@ class RingCounter(wiring.Component):
     """
 
     def __init__(self, dividers: int):
-        super().__init__({"q": In(dividers), "clear": In(1), "count": Out(COUNT_WIDTH)})
+        super().__init__({"q": In(dividers), "clear": In(1), "count": Out(puf.COUNT_BITS)})
 
     def elaborate(self, platform):
         m = Module()
@@ -207,13 +203,13 @@ class PhysicalRings(wiring.Component):
                 "col": In(floorplan.channel_columns),
                 "half": In(len(floorplan.kind.loops)),
                 "clear": In(1),
-                "count": Out(data.ArrayLayout(COUNT_WIDTH, CHANNELS)),
+                "count": Out(data.ArrayLayout(puf.COUNT_BITS, puf.CHANNELS)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        dividers = [[] for _ in range(CHANNELS)]
+        dividers = [[] for _ in range(puf.CHANNELS)]
         for site in self.floorplan.sites():
             tile = RingTile(site.x, site.y, self.floorplan.kind)
             m.submodules[f"tile_{site.x}_{site.y}"] = tile

@@ -276,9 +276,8 @@ class RingTile(wiring.Component):
             free = [pin for pin in range(4) if pin not in pins]
             pins.update(zip(free, (name for name in inputs if name in SELECT), strict=False))
             init = sum(1 << v for v in range(16) if not all(v >> pin & 1 for pin in pins))
-            ring = {
-                f"a_{RING_ATTRIBUTE}": ring_name(self.x, self.y, half) for half, loop in enumerate(kind.loops) if output in loop
-            }
+            halves = [half for half, loop in enumerate(kind.loops) if output in loop]
+            ring = {f"a_{RING_ATTRIBUTE}": ring_name(self.x, self.y, half) for half in halves}
             m.submodules[f"lc{cell}"] = Instance(
                 "SB_LUT4",
                 p_LUT_INIT=Const(init, 16),

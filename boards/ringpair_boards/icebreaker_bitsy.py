@@ -1,0 +1,21 @@
+"""iCEBreaker-bitsy 1.0 (1BitSquared): a small board without a serial chip."""
+
+from amaranth_boards.icebreaker_bitsy import ICEBreakerBitsyPlatform
+
+from .board import UP5K, Board, Flash, Lights, Serial
+
+BOARD = Board(
+    name="icebreaker-bitsy",
+    title="iCEBreaker-bitsy 1.0",
+    platform=ICEBreakerBitsyPlatform,
+    chip=UP5K,
+    clock_mhz=12,
+    admin=Serial(rx="47", tx="44", where="edge pins P0 (receives) and P1 (sends), to a 3.3 V USB serial adapter"),
+    peer=Serial(rx="48", tx="45", where="edge pins P2 (receives) and P3 (sends)"),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
+    button="2",
+    lights=Lights(ok="6", busy="25", active_low=True),
+    program=("dfu-util", "-d", ",1d50:6146", "-a", "0", "-R", "-D", "{}"),
+    programmer="dfu-util: `apt-get install dfu-util` or `brew install dfu-util`",
+    notes=("Hold the button while plugging in to start the loader that dfu-util talks to.",),
+)
