@@ -58,7 +58,7 @@ class Flash(Protocol):
 
 
 class NorPort:
-    """The model chip as a :class:`Flash`: programs and erasures are its own commands, waited for; reads take no time."""
+    """The model chip as a :class:`Flash`: its own commands program and erase, waited for; reads take no time."""
 
     def __init__(self, chip: NorFlash):
         self.chip = chip

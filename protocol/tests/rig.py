@@ -2,17 +2,21 @@
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
 
-from ringpair_protocol.admin import Code, Event, Identity, Opcode, Profile
+from ringpair_protocol.admin import Carrier, Code, Event, Identity, Opcode, Profile, Status
 from ringpair_protocol.ascon import xof128
 from ringpair_protocol.device import DeviceModel, Out, Port
-from ringpair_protocol.messages import PUZZLE
+from ringpair_protocol.messages import FLAG_RECIPIENT_LOW, PUZZLE
 from ringpair_protocol.nor import SECTOR, NorFlash
-from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_puzzles, start_enrollment
+from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_puzzles, seal, start_enrollment
 from ringpair_protocol.records import STORE_END
-from ringpair_protocol.store import Flash, NorPort
+from ringpair_protocol.store import NorPort
 
 IDENTITY = Identity(Profile.PAIR, True, 12, b"gateware", b"plan0001", 1)
+CONNECT_WIRE = bytes([0, Carrier.WIRE])
+CONNECT_TUNNEL = bytes([0, Carrier.TUNNEL])
+SERVER = DeviceEntry(b"somebody", b"S" * 32)
 
 
 class PowerCut(Exception):
@@ -91,7 +95,7 @@ class FixedPuf:
 class Board:
     """A device model that can be cut and started again."""
 
-    def __init__(self, name: str, flash: Flash | None = None):
+    def __init__(self, name: str, flash: CuttableFlash | None = None):
         self.name = name
         self.flash = CuttableFlash() if flash is None else flash
         self.puf = FixedPuf(name.encode())
@@ -131,15 +135,26 @@ class Board:
         return int.from_bytes(self.ok(Opcode.PEER, bytes([peer]))[13:], "little")
 
 
-def paired() -> tuple[Board, Board, DeviceEntry, DeviceEntry]:
-    """Two enrolled devices with one pairing, each the other's peer 0; the first has the lower id."""
+@cache
+def _paired_images() -> tuple[tuple[str, bytes, DeviceEntry], tuple[str, bytes, DeviceEntry]]:
+    """Name, flash contents and registry entry of two paired devices, lower id first."""
     boards = Board("one"), Board("two")
     entries = [board.enroll() for board in boards]
     (a, low), (b, high) = sorted(zip(boards, entries, strict=True), key=lambda pair: pair[1].device_id)
     for_a, for_b, low, high = make_puzzles(low, high, b"pair key".ljust(32))
-    assert for_a[0] == PUZZLE
     assert a.ok(Opcode.IMPORT, for_a) == b.ok(Opcode.IMPORT, for_b) == b"\0"
-    return a, b, low, high
+    return (a.name, bytes(a.flash.chip.memory), low), (b.name, bytes(b.flash.chip.memory), high)
+
+
+def paired() -> tuple[Board, Board, DeviceEntry, DeviceEntry]:
+    """Two enrolled devices with one pairing, each the other's peer 0; the first has the lower id."""
+    boards = []
+    for name, contents, _ in _paired_images():
+        boards.append(board := Board(name))
+        board.flash.chip.memory[:] = contents
+        board.start()
+    (_, _, low), (_, _, high) = _paired_images()
+    return boards[0], boards[1], low, high
 
 
 def wire(outputs: list[Out]) -> list[bytes]:
@@ -171,3 +186,31 @@ def converse(a: Board, b: Board, first: list[bytes]) -> tuple[int, list[bytes], 
         events[to.name] += told(outputs)
         queue += [(a if to is b else b, answer) for answer in wire(outputs)]
     return carried, events[a.name], events[b.name]
+
+
+def status(board: Board) -> Status:
+    return Status.from_bytes(board.ok(Opcode.STATUS))
+
+
+def connect(a: Board, b: Board, carrier: Carrier = Carrier.WIRE) -> int:
+    """A handshake over the wire that must succeed; the number of messages."""
+    reply, *rest = a.device.admin(bytes([Opcode.CONNECT, 0, carrier]))
+    assert reply.payload == bytes([0x80 | Opcode.CONNECT, Code.OK])
+    messages, at_a, at_b = converse(a, b, wire(rest))
+    assert at_a[-1][0] == at_b[-1][0] == Event.SESSION
+    assert at_a[-1][7:] == at_b[-1][7:]
+    return messages
+
+
+def fake_puzzle(entry: DeviceEntry, peer: bytes, index: int | None = None) -> bytes:
+    """A genuine puzzle, with the peer id of our choice."""
+    to = entry if index is None else DeviceEntry(entry.device_id, entry.wrap_key, index)
+    return seal(PUZZLE, FLAG_RECIPIENT_LOW, peer, to, bytes(32))
+
+
+def refused(board: Board, code: Code, opcode: int, body: bytes = b"") -> None:
+    """The command is refused for this reason alone, and neither flash nor session have changed."""
+    before = bytes(board.flash.chip.memory), board.device.party.session, board.device.party.run
+    outputs = board.device.admin(bytes([opcode]) + body)
+    assert outputs == [Out(Port.ADMIN, bytes([0x80 | opcode, code]))], (outputs, code.name)
+    assert before == (bytes(board.flash.chip.memory), board.device.party.session, board.device.party.run)
