@@ -157,7 +157,6 @@ class Sequencer(wiring.Component):
                 m.d.comb += [self._read.addr.eq(view.address), self._read.en.eq(1)]
                 with m.Switch(view.kind):
                     with m.Case(Class.BYTE):
-                        m.d.sync += dest.eq(view.address)
                         m.next = "BYTE"
                     with m.Case(Class.CONTROL):
                         self._control(m, word, unit, done, length, dest)
@@ -184,6 +183,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += pc.eq(self._top.data)
                 m.next = "FETCH"
             with m.State("BYTE"):
+                m.d.comb += self._write.addr.eq(view.address)
                 self._byte(m, word, carry, zero)
                 m.next = "FETCH"
             with m.State("MOVE"):
@@ -201,8 +201,8 @@ class Sequencer(wiring.Component):
                         m.d.sync += [ones.eq(ones & byte.all()), zeros.eq(zeros & ~byte.any())]
                     with m.If(view.direction[1] & (byte != self._read.data)):
                         m.d.sync += match.eq(0)
-        with m.If(self._write.en):
-            m.d.sync += dest.eq(dest + 1)
+                with m.If(self._write.en):
+                    m.d.sync += dest.eq(dest + 1)
         return m
 
     # ------------------------------------------------------------------ parts of the machine
@@ -291,10 +291,15 @@ class Sequencer(wiring.Component):
         }
         targets = {Port.SPONGE: self.sponge_i, Port.LINK: self.link_i, Port.SPI: self.spi_i, Port.PUF: self.puf_i}
         value, valid, ready = Signal(8, name="value"), Signal(), Signal()  # of the port as a source
+        outside, crypts = Signal(), Signal()  # valid and ready of a port that is not the sponge, in a CRYPT
         with m.Switch(view.port):
             for port, source in sources.items():
                 with m.Case(port):
-                    m.d.comb += [value.eq(source.payload), valid.eq(source.valid), source.ready.eq(ready)]
+                    m.d.comb += [value.eq(source.payload), valid.eq(source.valid)]
+                    if port == Port.SPONGE:
+                        m.d.comb += source.ready.eq(ready)
+                    else:
+                        m.d.comb += [source.ready.eq(ready | crypts), outside.eq(source.valid)]
             with m.Case(Port.FRAME):
                 failed = self.error.any()
                 m.d.comb += [value.eq(Cat(Mux(failed, self.error, self.length), failed)), valid.eq(1)]
@@ -314,7 +319,7 @@ class Sequencer(wiring.Component):
             with m.Case(Direction.CHECK):
                 m.d.comb += [ready.eq(1), moved.eq(valid), byte.eq(value)]
             with m.Case(Direction.CRYPT):
-                self._crypt(m, view, byte, moved, value, valid, ready)
+                self._crypt(m, view, byte, moved, value, outside, crypts)
 
     def _crypt(self, m, view, byte, moved, value, valid, ready):
         """Pad to sponge, and in the same cycle the sponge's byte to the pad, or against the byte of a port."""
