@@ -8,6 +8,7 @@ Raw bytes are taken as well. The messages are public: only the device they are f
 """
 
 import string
+from contextlib import suppress
 from pathlib import Path
 
 from ringpair_protocol.messages import LENGTHS, PUZZLE, RESET, REVOKE
@@ -78,7 +79,8 @@ def write_file(path: Path, message: bytes) -> None:
         partial.write_text(to_text(message))
         partial.replace(path)
     except OSError as problem:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UsageError(
             f"cannot write {path}: {reason(problem)}; the message stays in the outbox (ringpair registry outbox -o DIR)"
         ) from problem

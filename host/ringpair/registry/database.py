@@ -42,6 +42,8 @@ class Database:
     def __init__(self, path: Path, patience: float = LOCK_PATIENCE_S) -> None:
         self.path = path
         self._patience = patience
+        if path.parent.exists() and not path.parent.is_dir():
+            raise RegistryError(f"{path.parent} is not a folder: choose another place for the registry (RINGPAIR_HOME)")
         with self._explained():
             if not path.exists():
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringpair_protocol.admin import Identity
-from ringpair_protocol.pairing import DeviceEntry, make_puzzles, make_reset, make_revocation
+from ringpair_protocol.pairing import MAX_INDEX, DeviceEntry, make_puzzles, make_reset, make_revocation
 from ringpair_protocol.records import MAX_PEERS
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -135,6 +135,8 @@ class Registry:
         """
         if device.wrap_key is None:
             raise RegistryError(f"{device.name} ({device.id}) is retired and has no key: enroll the board again")
+        if device.wrap_index >= MAX_INDEX:
+            raise RegistryError(f"{device.name} ({device.id}) has used up its chain of wrap keys: enroll it again")
         wrap_key = self.unlock().open(device.wrap_key, device.id, device.wrap_index)
         return DeviceEntry(bytes.fromhex(device.id), wrap_key, device.wrap_index)
 
@@ -174,9 +176,7 @@ class Registry:
         with self.database.transaction() as session:
             _check_free(session, name)
             if session.get(Device, device.id) is not None:
-                raise RegistryError(
-                    f"the device id {device.id} is in the registry already: that is no fresh enrollment"
-                )
+                raise RegistryError(f"the device id {device.id} is registered already: this is no fresh enrollment")
             session.add(device)
             _note(session, "enroll", f"{name} {device.id}")
         return device

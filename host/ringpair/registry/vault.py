@@ -94,7 +94,7 @@ def open_vault(row: VaultRow, passphrase: str | None = None) -> Vault:
     else:
         if not 10 <= row.cost <= MAX_COST:
             raise RegistryError(
-                f"the registry asks for scrypt cost {row.cost}, expected 10 to {MAX_COST}: it is damaged"
+                f"expected a scrypt cost of 10 to {MAX_COST}, the registry says {row.cost}: restore a backup"
             )
         if passphrase is None:
             passphrase = ask_passphrase("Passphrase of the registry: ")

@@ -1,0 +1,672 @@
+"""The registry: pairing offline, secrets at rest, and every way in which a disk, a user or a process can fail it."""
+
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ringpair.errors import RegistryError, RegistryLocked, UsageError, WrongPassphrase
+from ringpair.messages import file_name, parse, read_file, to_text, write_file
+from ringpair.registry import Registry, Secrecy, export, import_backup, migrate, vault
+from ringpair.registry.database import Database
+from ringpair.registry.models import ACTIVE, PENDING, RETIRED
+from ringpair_protocol.messages import LENGTHS, PUZZLE, RESET, REVOKE
+from ringpair_protocol.pairing import DeviceEntry, next_wrap_key, sealed_index, unseal
+
+from protocol.tests.rig import IDENTITY
+
+BAD_NAMES = ("", "7", "a b", "é", "a" * 49, "abcdef0123456789")
+SECRECY = Secrecy("correct horse", cost=10)
+
+
+def entry(number):
+    return DeviceEntry(bytes([number]) * 8, bytes([0xA0 + number]) * 32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "home" / "registry.sqlite"
+
+
+@pytest.fixture
+def registry(path):
+    """alice, bob and carol are enrolled."""
+    with Registry(path, SECRECY) as registry:
+        for number, name in enumerate(("alice", "bob", "carol"), start=1):
+            registry.add(entry(number), name, IDENTITY)
+            registry.confirm(name)
+        yield registry
+
+
+def chain(number, index):
+    wrap_key = entry(number).wrap_key
+    for _ in range(index):
+        wrap_key = next_wrap_key(wrap_key)
+    return wrap_key
+
+
+# ------------------------------------------------------------------------------ the plain way
+
+
+def test_devices_are_stored_with_what_they_are(registry, path):
+    device = registry.find("alice")
+    assert (device.id, device.state, device.wrap_index) == ("01" * 8, ACTIVE, 0)
+    assert (device.gateware, device.simulated) == (IDENTITY.gateware.hex(), True)
+    assert registry.find("0101").name == registry.find("01" * 8).name == "alice"
+    assert registry.entry(device) == entry(1)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_pairing_makes_puzzles_that_the_devices_open(registry):
+    for_alice, for_bob = registry.pair("alice", "bob")
+    keys = [
+        unseal(message.body, entry(number).wrap_key, entry(number).device_id)
+        for message, number in ((for_alice, 1), (for_bob, 2))
+    ]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 32
+    for number, name in ((1, "alice"), (2, "bob")):
+        assert registry.entry(registry.find(name)) == entry(number).successor()
+    assert [(m.recipient.name, m.peer_id) for m in registry.outbox()] == [("alice", "02" * 8), ("bob", "01" * 8)]
+    (pairing,) = registry.pairings("bob")
+    assert (pairing.low.name, pairing.high.name, pairing.revoked_at) == ("alice", "bob", None)
+
+
+def test_revocation_and_pairing_again(registry):
+    registry.pair("alice", "bob")
+    registry.delivered(registry.outbox("alice")[0])
+    messages = registry.revoke("bob", "alice")
+    assert {message.recipient.name: message.wrap_index for message in messages} == {"alice": 1, "bob": 1}
+    for message, number in zip(messages, (2, 1), strict=True):
+        assert unseal(message.body, chain(number, 1), entry(number).device_id) == b""
+        assert message.body[0] == REVOKE
+    waiting = registry.outbox()
+    assert [(m.recipient.name, m.kind) for m in waiting] == [("alice", "revocation"), ("bob", "revocation")]
+    registry.pair("alice", "bob")
+    assert [m.wrap_index for m in registry.outbox("alice")] == [1, 2]
+    assert len([p for p in registry.pairings() if p.revoked_at is None]) == 1
+
+
+def test_reset_and_retirement(registry):
+    registry.pair("alice", "bob")
+    message = registry.reset("alice")
+    assert unseal(message.body, chain(1, 1), entry(1).device_id) == b""
+    assert message.body[0] == RESET
+    assert message.id not in [waiting.id for waiting in registry.outbox()]
+    device = registry.retire("alice")
+    assert (device.state, device.wrap_key) == (RETIRED, None)
+    assert [waiting.recipient.name for waiting in registry.outbox()] == ["bob"]
+    with pytest.raises(RegistryError, match="retired"):
+        registry.pair(device.name, "bob")
+    registry.add(entry(9), "alice", IDENTITY)  # the name is free again
+
+
+def test_advance_follows_the_chain(registry):
+    registry.advance("carol", 5)
+    assert registry.entry(registry.find("carol")) == DeviceEntry(entry(3).device_id, chain(3, 5), 5)
+
+
+def test_removal_takes_pairings_and_outbox_along(registry):
+    registry.pair("alice", "bob")
+    registry.pair("bob", "carol")
+    registry.remove("bob")
+    assert [device.name for device in registry.devices()] == ["alice", "carol"]
+    assert registry.pairings() == []
+    assert {message.recipient.name for message in registry.outbox()} == {"alice", "carol"}
+
+
+def test_history_tells_what_was_done_and_no_key(registry):
+    registry.pair("alice", "bob")
+    history = [(entry.action, entry.detail) for entry in registry.history()]
+    assert [action for action, _ in history] == ["create", *["enroll", "confirm"] * 3, "pair"]
+    assert all(entry(1).wrap_key.hex() not in detail for _, detail in history)
+
+
+# ------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (lambda r: r.pair("alice", "alice"), "are the same"),
+        (lambda r: r.pair("alice", "dave"), "it knows alice, bob, carol"),
+        (lambda r: (r.pair("alice", "bob"), r.pair("bob", "alice")), "paired already"),
+        (lambda r: r.revoke("alice", "bob"), "never paired"),
+        (lambda r: r.add(entry(4), "alice", IDENTITY), "is taken by"),
+        (lambda r: r.add(entry(1), "zoe", IDENTITY), "registered already"),
+        (lambda r: (r.add(entry(4), "dave", IDENTITY), r.pair("alice", "dave")), "never confirmed"),
+        (lambda r: r.confirm("alice"), "only a pending"),
+        (lambda r: r.rename("alice", "bob"), "is taken by"),
+        (lambda r: r.find("01"), "no device '01'"),
+        (lambda r: (r.add(DeviceEntry(bytes([1] * 7 + [2]), bytes(32)), "x", IDENTITY), r.find("0101")), "2 ids"),
+        *((lambda r, n=n: r.rename("alice", n), "no name for a device") for n in BAD_NAMES),
+    ],
+)
+def test_refusals_say_why_and_change_nothing(registry, action, words):
+    with pytest.raises(RegistryError, match=words) as caught:
+        action(registry)
+    assert caught.value.exit_code == 4
+    assert registry.entry(registry.find("alice")).wrap_index <= 1
+    assert registry.find("alice").state == ACTIVE
+
+
+def test_a_device_holds_sixteen_pairings(registry):
+    for number in range(10, 26):
+        registry.add(entry(number), f"peer{number}", IDENTITY)
+        registry.confirm(f"peer{number}")
+        registry.pair("alice", f"peer{number}")
+    with pytest.raises(RegistryError, match="16 pairings"):
+        registry.pair("alice", "bob")
+    assert registry.find("bob").wrap_index == 0
+
+
+def test_steps_must_make_sense(registry):
+    for steps in (0, -1, 10**6):
+        with pytest.raises(UsageError, match="expected 1 to"):
+            registry.advance("alice", steps)
+
+
+def test_an_exhausted_chain_is_refused(registry, path):
+    with closing(sqlite3.connect(path)) as database, database:
+        sealed = registry.unlock().seal(bytes(32), "01" * 8, 2**32 - 1)
+        database.execute("UPDATE devices SET wrap_index = ?, wrap_key = ? WHERE name = 'alice'", (2**32 - 1, sealed))
+    with pytest.raises(RegistryError, match="enroll it again"):
+        registry.pair("alice", "bob")
+    assert registry.outbox() == []
+
+
+# ------------------------------------------------------------------------------ secrets at rest
+
+
+def test_no_key_lies_in_the_file(registry, path):
+    """Neither present nor used wrap keys, nor the pair's key, in the clear; used ones not even encrypted."""
+    before = {name: registry.find(name).wrap_key for name in ("alice", "bob")}
+    (puzzle, _) = registry.pair("alice", "bob")
+    pair_key = unseal(puzzle.body, entry(1).wrap_key, entry(1).device_id)
+    registry.close()
+    content = path.read_bytes()
+    assert before["alice"] not in content
+    assert before["bob"] not in content
+    for secret in (pair_key, *(chain(number, index) for number in (1, 2) for index in (0, 1))):
+        assert secret not in content
+        assert secret.hex().encode() not in content
+    assert puzzle.body in content
+
+
+def test_wrong_passphrase(registry, path):
+    with Registry(path, Secrecy("battery staple")) as other:
+        assert [device.name for device in other.devices()] == ["alice", "bob", "carol"]  # reading needs none
+        with pytest.raises(WrongPassphrase, match="wrong passphrase"):
+            other.pair("alice", "bob")
+        assert other.outbox() == []
+        with pytest.raises(WrongPassphrase):
+            other.add(entry(5), "eve", IDENTITY)
+
+
+def test_passphrase_from_the_environment_or_not_at_all(registry, path, monkeypatch):
+    monkeypatch.setenv("RINGPAIR_PASSPHRASE", "correct horse")
+    with Registry(path) as other:
+        other.pair("alice", "bob")
+    monkeypatch.delenv("RINGPAIR_PASSPHRASE")
+    monkeypatch.setattr("sys.stdin", io.StringIO("not a terminal"))
+    with Registry(path) as other, pytest.raises(RegistryError, match="set RINGPAIR_PASSPHRASE"):
+        other.pair("alice", "carol")
+
+
+def test_another_passphrase(registry, path):
+    registry.protect("new", cost=10)
+    with Registry(path, SECRECY) as other, pytest.raises(WrongPassphrase):
+        other.unlock()
+    with Registry(path, Secrecy("new")) as other:
+        assert other.entry(other.find("alice")) == entry(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE devices SET wrap_key = (SELECT wrap_key FROM devices WHERE name = 'bob') WHERE name = 'alice'",
+        "UPDATE devices SET wrap_index = 1 WHERE name = 'alice'",
+        "UPDATE devices SET wrap_key = x'00' WHERE name = 'alice'",
+        "UPDATE devices SET wrap_key = zeroblob(60) WHERE name = 'alice'",
+    ],
+)
+def test_altered_rows_are_noticed(registry, path, change):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    with pytest.raises(RegistryError, match="altered or damaged"):
+        registry.pair("alice", "bob")
+    assert registry.outbox() == []
+    assert registry.find("bob").wrap_index == 0
+
+
+def test_a_forged_scrypt_cost_does_not_eat_the_memory(registry, path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE vault SET cost = 40")
+    with Registry(path, SECRECY) as other, pytest.raises(RegistryError, match="scrypt cost of 10 to 20"):
+        other.unlock()
+
+
+@pytest.fixture
+def system_keyring():
+    """Keyring backends need a desktop session; this one is registered through keyring's own interface."""
+    import keyring
+    from keyring.backend import KeyringBackend
+
+    class InMemory(KeyringBackend):
+        priority = 1
+
+        def __init__(self):
+            super().__init__()
+            self.stored = {}
+
+        def set_password(self, service, username, password):
+            self.stored[service, username] = password
+
+        def get_password(self, service, username):
+            return self.stored.get((service, username))
+
+        def delete_password(self, service, username):
+            del self.stored[service, username]
+
+    before = keyring.get_keyring()
+    backend = InMemory()
+    keyring.set_keyring(backend)
+    yield backend
+    keyring.set_keyring(before)
+
+
+def test_key_in_the_system_keyring(path, system_keyring, tmp_path):
+    with Registry(path, Secrecy(keyring=True)) as registry:
+        registry.add(entry(1), "alice", IDENTITY)
+        export(registry, tmp_path / "backup", "travel", cost=10)
+    with Registry(path) as registry:
+        assert registry.entry(registry.find("alice")) == entry(1)
+    with Registry(tmp_path / "other", SECRECY) as other:
+        assert import_backup(other, tmp_path / "backup", "travel").added == ["alice"]
+    system_keyring.stored.clear()
+    with Registry(path) as registry, pytest.raises(WrongPassphrase, match="keyring holds no key"):
+        registry.entry(registry.find("alice"))
+
+
+def test_no_keyring_there(path):
+    import keyring
+    from keyring.backends import fail
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(fail.Keyring())
+    try:
+        with Registry(path, Secrecy(keyring=True)) as registry, pytest.raises(RegistryError, match="use a passphrase"):
+            registry.add(entry(1), "alice", IDENTITY)
+    finally:
+        keyring.set_keyring(before)
+
+
+# ------------------------------------------------------------------------------ processes and disks
+
+PREAMBLE = """
+import os, resource, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from ringpair.registry import Registry, Secrecy
+path = Path(sys.argv[1])
+registry = Registry(path, Secrecy("correct horse"))
+registry.unlock()
+"""
+
+
+def run(code, path):
+    command = [sys.executable, "-c", PREAMBLE + code, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def pristine(path):
+    """Nothing of a pairing is there, and the file is whole."""
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with Registry(path, SECRECY) as registry:
+        assert registry.outbox(everything=True) == []
+        assert registry.pairings() == []
+        assert registry.entry(registry.find("alice")) == entry(1)
+        assert registry.entry(registry.find("bob")) == entry(2)
+
+
+@pytest.mark.parametrize("moment", ["after_flush", "before_commit"])
+def test_killed_in_the_middle_of_a_pairing(registry, path, moment):
+    done = run(
+        f"""
+event.listen(Session, "{moment}", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+registry.pair("alice", "bob")
+""",
+        path,
+    )
+    assert done.returncode == -signal.SIGKILL
+    pristine(path)
+
+
+def test_killed_with_pages_written(registry, path):
+    """The kill comes when the rollback journal is on disk and the database file is already changed."""
+    done = run(
+        """
+def spill(session, *_):
+    connection = session.connection()
+    connection.exec_driver_sql("PRAGMA cache_spill = 1")
+    connection.exec_driver_sql("PRAGMA cache_size = 1")
+    for number in range(300):
+        connection.exec_driver_sql("INSERT INTO log (at, action, detail) VALUES ('', '', hex(zeroblob(2000)))")
+    assert Path(str(path) + "-journal").stat().st_size > 0
+    assert path.stat().st_size > 300_000
+    os.kill(os.getpid(), signal.SIGKILL)
+event.listen(Session, "after_flush", spill)
+registry.pair("alice", "bob")
+""",
+        path,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert Path(f"{path}-journal").exists()
+    pristine(path)
+    assert path.stat().st_size < 300_000
+
+
+def test_full_disk(registry, path):
+    """A file size limit of the system stands for the disk: writing beyond it fails in the middle of the commit."""
+    done = run(
+        """
+from ringpair.errors import RegistryError
+size = path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
+try:
+    registry.pair("alice", "bob")
+except RegistryError as problem:
+    print(problem)
+""",
+        path,
+    )
+    assert "was not changed: the disk is full or failing" in done.stdout, done.stderr
+    pristine(path)
+
+
+def test_read_only_registry():
+    code = """
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+from ringpair.errors import RegistryError
+print(len(registry.devices()))
+try:
+    registry.pair("alice", "bob")
+except RegistryError as problem:
+    print(problem)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.sqlite"
+        with Registry(path, SECRECY) as registry:
+            for number, name in enumerate(("alice", "bob"), start=1):
+                registry.add(entry(number), name, IDENTITY)
+                registry.confirm(name)
+        path.chmod(0o444)
+        os.chmod(folder, 0o555)
+        done = run(code, path)
+        os.chmod(folder, 0o755)
+        assert done.stdout.startswith("2\n"), done.stderr
+        assert "cannot be written" in done.stdout
+        pristine(path)
+
+
+def test_a_place_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RegistryError, match="is not a folder"):
+        Registry(tmp_path / "file" / "registry.sqlite")
+    with pytest.raises(RegistryError, match="is not a file"):
+        Registry(tmp_path)
+
+
+def test_two_at_once(registry, path):
+    """One waits for the other; who waits too long is told, and nothing is lost."""
+    impatient = Registry(path, SECRECY)
+    impatient.unlock()
+    impatient.database.close()
+    impatient.database = Database(path, patience=0.1)
+    with registry.database.transaction():
+        with pytest.raises(RegistryLocked, match="in use by another ringpair process"):
+            impatient.pair("alice", "bob")
+        assert len(impatient.devices()) == 3  # reading goes on
+    impatient.pair("alice", "bob")
+    impatient.close()
+
+
+def test_eight_processes_lose_nothing(registry, path):
+    code = """
+for _ in range(5):
+    registry.advance("alice", 1)
+"""
+    command = [sys.executable, "-c", PREAMBLE + code, str(path)]
+    children = [subprocess.Popen(command) for _ in range(4)]
+    assert [child.wait(60) for child in children] == [0] * 4
+    assert registry.entry(registry.find("alice")) == DeviceEntry(entry(1).device_id, chain(1, 20), 20)
+
+
+def test_two_create_the_registry_at_once(tmp_path):
+    path = tmp_path / "new.sqlite"
+    children = [
+        subprocess.Popen([sys.executable, "-c", PREAMBLE, str(path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == 0, errors
+    with Registry(path, SECRECY) as registry:
+        registry.unlock()
+
+
+# ------------------------------------------------------------------------------ other files
+
+
+def test_files_that_are_no_registry(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("this is a letter, and longer than the header of a database would be " * 5)
+    with pytest.raises(RegistryError, match="not a ringpair registry"):
+        Registry(text)
+    foreign = tmp_path / "foreign"
+    with closing(sqlite3.connect(foreign)) as database:
+        database.execute("CREATE TABLE cookies (name)")
+    with pytest.raises(RegistryError, match="of another program"):
+        Registry(foreign)
+
+
+def test_cut_off_registry(registry, path):
+    registry.close()
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RegistryError, match=r"damaged|not a ringpair registry"):
+        Registry(path, SECRECY).pair("alice", "bob")
+
+
+def test_registry_of_a_newer_release(registry, path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(RegistryError, match="revision 9999, this release knows up to 0001: update"):
+        Registry(path)
+
+
+def test_head_is_the_last_migration():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrate.HEAD
+
+
+def test_migrations_make_the_tables_of_the_models(path):
+    """A fresh registry differs in nothing from what the models say."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from ringpair.registry.database import open_engine
+    from ringpair.registry.models import Base
+
+    Registry(path).close()
+    with open_engine(path).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+@pytest.fixture
+def next_release(tmp_path):
+    """The migrations with one more, as a later release will have them."""
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    for file in ("env.py", "versions/0001_first.py"):
+        (folder / file).write_text((migrate.MIGRATIONS / file).read_text())
+
+    def make(body):
+        (folder / "versions" / "0002_next.py").write_text(
+            "from alembic import op\nimport sqlalchemy as sa\n"
+            'revision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n' + body
+        )
+        return folder
+
+    return make
+
+
+def dump(path):
+    with closing(sqlite3.connect(path)) as database:
+        return list(database.iterdump())
+
+
+def test_upgrade_keeps_a_copy(registry, path, next_release):
+    registry.pair("alice", "bob")
+    registry.close()
+    before = dump(path)
+    folder = next_release('    op.add_column("devices", sa.Column("note", sa.String))\n')
+    backup = migrate.upgrade(path, "0002", folder)
+    assert migrate.revision_of(path) == "0002"
+    assert migrate.revision_of(backup) == "0001"
+    assert dump(backup) == before
+    assert backup.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT name, note FROM devices WHERE wrap_index = 1").fetchall() == [
+            ("alice", None),
+            ("bob", None),
+        ]
+
+
+def test_failed_upgrade_changes_nothing(registry, path, next_release):
+    registry.close()
+    before = path.read_bytes()
+    folder = next_release('    op.drop_table("log")\n    raise ValueError("in the middle")\n')
+    with pytest.raises(ValueError, match="in the middle"):
+        migrate.upgrade(path, "0002", folder)
+    assert migrate.revision_of(path) == "0001"
+    assert path.read_bytes() == before
+
+
+def test_backup_of_an_older_revision_is_upgraded_on_import(registry, tmp_path):
+    """Its tables are brought up to date on a copy; the backup itself stays as it is."""
+    export(registry, tmp_path / "backup", "correct horse", cost=10)
+    before = (tmp_path / "backup").read_bytes()
+    with Registry(tmp_path / "new", SECRECY) as other:
+        assert sorted(import_backup(other, tmp_path / "backup", "correct horse").added) == ["alice", "bob", "carol"]
+    assert (tmp_path / "backup").read_bytes() == before
+
+
+def test_older_backup_never_turns_a_device_back(registry, tmp_path):
+    export(registry, tmp_path / "old", "backup", cost=10)
+    registry.pair("alice", "bob")
+    registry.remove("carol")
+    merged = import_backup(registry, tmp_path / "old", "backup")
+    assert (merged.added, merged.advanced, sorted(merged.kept)) == (["carol"], [], ["alice", "bob"])
+    assert registry.entry(registry.find("alice")) == entry(1).successor()
+    assert registry.entry(registry.find("carol")) == entry(3)
+    assert len(registry.outbox()) == 2
+
+
+def test_newer_backup_brings_an_old_registry_forward(registry, tmp_path, path):
+    old = tmp_path / "old.sqlite"
+    registry.close()
+    migrate.copy(path, old)
+    with Registry(path, SECRECY) as newer:
+        newer.pair("alice", "bob")
+        export(newer, tmp_path / "new", "backup", cost=10)
+        with Registry(old, SECRECY) as restored:
+            merged = import_backup(restored, tmp_path / "new", "backup")
+            assert sorted(merged.advanced) == ["alice", "bob"]
+            assert restored.entry(restored.find("alice")) == entry(1).successor()
+            assert [m.body for m in restored.outbox()] == [m.body for m in newer.outbox()]
+            assert len(restored.pairings()) == 1
+            import_backup(restored, tmp_path / "new", "backup")
+            assert len(restored.pairings()) == 1
+
+
+def test_backup_errors(registry, tmp_path):
+    export(registry, tmp_path / "backup", "backup", cost=10)
+    with pytest.raises(RegistryError, match="exists"):
+        export(registry, tmp_path / "backup", "backup", cost=10)
+    with pytest.raises(WrongPassphrase):
+        import_backup(registry, tmp_path / "backup", "other")
+    with pytest.raises(RegistryError, match="there is no backup"):
+        import_backup(registry, tmp_path / "nothing", "backup")
+    with pytest.raises(RegistryError, match="cannot write"):
+        export(registry, tmp_path / "no" / "folder", "backup", cost=10)
+    (tmp_path / "letter").write_text("Dear all, " * 100)
+    with pytest.raises(RegistryError, match="not a ringpair registry"):
+        import_backup(registry, tmp_path / "letter", "backup")
+
+
+# ------------------------------------------------------------------------------ messages as files
+
+
+def test_messages_as_files(registry, tmp_path):
+    (message, _) = registry.pair("alice", "bob")
+    path = tmp_path / "mail" / file_name("alice", message.body)
+    write_file(path, message.body)
+    assert path.name == "alice-000000.puzzle"
+    assert read_file(path) == message.body
+    path.write_bytes(message.body)
+    assert read_file(path) == message.body
+    with pytest.raises(UsageError, match="cannot read"):
+        read_file(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="stays in the outbox"):
+        write_file(tmp_path / "mail" / path.name / "x", message.body)
+
+
+MESSAGES = st.sampled_from((PUZZLE, REVOKE, RESET)).flatmap(
+    lambda kind: st.binary(min_size=LENGTHS[kind] - 1, max_size=LENGTHS[kind] - 1).map(bytes([kind]).__add__)
+)
+
+
+@given(MESSAGES, st.integers(1, 70))
+def test_messages_survive_line_breaks(message, width):
+    text = to_text(message)
+    digits = text.split()[1]
+    wrapped = "ringpair\n" + "\n".join(digits[start : start + width] for start in range(0, len(digits), width))
+    assert parse(text.encode(), "x") == parse(wrapped.encode(), "x") == parse(message, "x") == message
+    assert sealed_index(message) >= 0
+
+
+CUT_SHORT = MESSAGES.map(lambda message: to_text(message)[:-3].encode())
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(b"ringpair ".__add__), CUT_SHORT))
+def test_anything_else_is_a_usage_error(content):
+    with suppress(UsageError):
+        message = parse(content, "x")
+        assert len(message) == LENGTHS[message[0]]
+
+
+def test_pending_stays_until_confirmed(path):
+    with Registry(path, SECRECY) as registry:
+        registry.add(entry(1), "alice", IDENTITY)
+        assert registry.find("alice").state == PENDING
+    with Registry(path, SECRECY) as registry:
+        assert registry.confirm("alice").state == ACTIVE
+
+
+def test_scrypt_cost_is_real():
+    assert vault.COST >= 15
