@@ -361,7 +361,9 @@ class Sequencer(wiring.Component):
                 with m.If(done):
                     m.d.sync += [self.puf_cmd.payload.eq(argument), self.puf_cmd.valid.eq(1)]
             with m.Case(Unit.SPI):
-                m.d.sync += self.spi_select.eq(argument[0])
+                m.d.comb += done.eq(argument[0] | self.spi_i.ready)  # not before the last byte is through
+                with m.If(done):
+                    m.d.sync += self.spi_select.eq(argument[0])
             with m.Case(Unit.SIDE):
                 m.d.sync += self.side.eq(argument[0])
             with m.Case(Unit.FRAME):
