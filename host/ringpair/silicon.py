@@ -153,7 +153,7 @@ class MeasuredSilicon:
 
     def __init__(self, path: str | Path, chip: int, *, first_read: int | None = None, noise_seed: int | None = None):
         frequencies = _load(Path(path))
-        chips, rings, reads = frequencies.shape
+        chips, _, reads = frequencies.shape
         if not 0 <= chip < chips:
             raise SiliconError(f"{path}: chip must be 0..{chips - 1}, not {chip}")
         used = frequencies[:, : puf.RINGS].astype(float)

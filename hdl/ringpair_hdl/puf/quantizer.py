@@ -40,12 +40,14 @@ class Comparator(wiring.Component):
     """R = 16 count - floor(total * (2**18 + layout + level) / 2**18), as defined in `ringpair_protocol.puf`.
 
     A serial multiplier, least significant bit of the factor first: the product moves right and drops its lowest bits,
-    which is the floor. `layout` is picked bit by bit from the ROM's output and added to `level` on the way.
+    which is the floor. `layout` is picked bit by bit from the ROM's output and added to `level` on the way. In the
+    last step the one adder takes 16 count away from the product, and -R - 1 remains.
 
     1. `clear_total`, then `add` with each of the 16 counts of the row on `count`;
     2. `load` with the level on `rom`;
-    3. `step` with the layout entry on `rom`, for 19 cycles, to the one in which `last` is high;
-    4. from the next cycle on, with the count of the ring on `count`: `above`, `margin`.
+    3. `step` with the layout entry on `rom` and the count of the ring on `count`, for 20 cycles, to the one in which
+       `last` is high;
+    4. from the next cycle on: `above`, `margin`.
 
     Attributes
     ----------
@@ -76,37 +78,46 @@ class Comparator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        total, product = Signal(TOTAL_BITS), Signal(TOTAL_BITS + 1)
+        total = Signal(TOTAL_BITS)
         with m.If(self.add):
             m.d.sync += total.eq(total + self.count)
         with m.If(self.clear_total):
             m.d.sync += total.eq(0)
 
         # One bit of the factor a cycle: layout + level + 2**18. Both are sign-extended.
-        level, carry, sign, position = Signal(puf.LEVEL_BITS), Signal(), Signal(), Signal(range(STEPS))
+        level, carry, sign, position = Signal(puf.LEVEL_BITS), Signal(), Signal(), Signal(range(STEPS + 1))
         layout, factor = Signal(), Signal()
         m.d.comb += [
             layout.eq(Mux(position[4], sign, self.rom.bit_select(position[:4], 1))),
-            self.last.eq(position == STEPS - 1),
-            factor.eq(layout ^ level[0] ^ carry ^ self.last),
+            factor.eq(layout ^ level[0] ^ carry ^ (position == STEPS - 1)),
+            self.last.eq(position == STEPS),
         ]
         with m.If(self.step):
-            halved = product >> 1
             m.d.sync += [
-                product.eq(Mux(factor, halved + total, halved)),
                 level.eq(Cat(level[1:], level[-1])),
                 carry.eq(layout & level[0] | layout & carry | level[0] & carry),
                 sign.eq(layout),
                 position.eq(position + 1),
             ]
         with m.If(self.load):
-            m.d.sync += [level.eq(self.rom), product.eq(0), carry.eq(0), position.eq(0)]
+            m.d.sync += [level.eq(self.rom), carry.eq(0), position.eq(0)]
 
-        residue = Signal(TOTAL_BITS + 2)
-        m.d.comb += residue.eq(Cat(Const(0, 4), self.count) - product)
-        below = residue[-1]
-        m.d.comb += self.above.eq(~below)
+        # The product has one more fraction bit than the sum in the end, because the last step shifts, too.
+        product, summand = Signal(TOTAL_BITS + 2), Signal(TOTAL_BITS + 2)
+        m.d.comb += summand.eq(
+            Mux(
+                self.last,
+                ~Cat(Const(0, 4), self.count, Const(0, 2)),
+                Cat(Const(0, 1), total) & factor.replicate(TOTAL_BITS + 1),
+            )
+        )
+        with m.If(self.step):
+            m.d.sync += product.eq((product >> 1) + summand)
+        with m.If(self.load):
+            m.d.sync += product.eq(0)
+
+        m.d.comb += self.above.eq(product[-1])
         excess = Signal()
-        m.d.comb += excess.eq(Cat(bit ^ below for bit in residue[puf.MARGIN_BITS : -1]).any())
-        m.d.comb += self.margin.eq(Cat(bit ^ below | excess for bit in residue[: puf.MARGIN_BITS]))
+        m.d.comb += excess.eq(Cat(bit ^ self.above for bit in product[puf.MARGIN_BITS : -1]).any())
+        m.d.comb += self.margin.eq(Cat(bit ^ self.above | excess for bit in product[: puf.MARGIN_BITS]))
         return m

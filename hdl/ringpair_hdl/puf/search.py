@@ -77,8 +77,9 @@ class Search(wiring.Component):
         entry = data.View(Entry, self.data)
         low, high, depth = Signal(RANK_BITS), Signal(RANK_BITS), Signal(4)
         pointer, phase = Signal(8), Signal(2)
-        least = Signal(puf.MARGIN_BITS + 1)
-        key = Cat(entry.margin, entry.ranked)
+        least = Signal(puf.MARGIN_BITS + 1)  # inverted: the comparison below is then nothing but a carry chain
+        key, greater_or_equal = Cat(entry.margin, entry.ranked), Signal()
+        m.d.comb += Cat(Signal(len(key)), greater_or_equal).eq(key + least + 1)
 
         # high + low, high + low + 1 or high - low
         subtract, increment, changed = Signal(), Signal(), Signal(RANK_BITS)
@@ -136,7 +137,7 @@ class Search(wiring.Component):
             # … or, after the last pattern of a weight, begin the next one: it needs a new rank.
             with m.State("GROW"):
                 m.d.comb += increment.eq(1)
-                m.d.sync += [high.eq(changed), low.eq(low + 1), least.eq(~0)]
+                m.d.sync += [high.eq(changed), low.eq(low + 1), least.eq(0)]
                 m.next = "SCAN"
             with m.State("SCAN"):
                 m.d.comb += by_ring.eq(1)
@@ -145,8 +146,8 @@ class Search(wiring.Component):
                     m.next = "MARK_READ"
             with m.State("COMPARE"):
                 m.d.comb += self.next_ring.eq(1)
-                with m.If(key < least):
-                    m.d.sync += [least.eq(key), pointer.eq(self.ring)]
+                with m.If(~greater_or_equal):
+                    m.d.sync += [least.eq(~key), pointer.eq(self.ring)]
                 m.next = "SCAN"
             with m.State("MARK_READ"):
                 m.d.comb += by_pointer.eq(1)
