@@ -261,10 +261,10 @@ class Keyring:
             self._device.commit(seal_device(self._device_key, number + 1, state))
 
     def tidy(self) -> None:
-        """Load everything: what a cut left beside a live slot is zeroed."""
-        self.device()
+        """Load everything, peers first: what a cut left beside a live slot is zeroed."""
         for number in range(MAX_PEERS):
             self.load(number)
+        self.device()
 
     def _load_device(self) -> tuple[int, DeviceState]:
         found = self._device.load(lambda _, slot: open_device(self._device_key, slot))

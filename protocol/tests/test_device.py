@@ -275,28 +275,33 @@ def test_other_floorplan_and_no_flash() -> None:
     assert a.device.button_long() == a.device.button_short() == []
 
 
-def test_worn_flash_is_reported() -> None:
-    class Worn(CuttableFlash):
-        worn = False
+class WornFlash(CuttableFlash):
+    """Writes between two addresses lose a bit."""
 
-        def program(self, address: int, data: bytes) -> None:
-            super().program(address, data)
-            if self.worn:
-                self.chip.memory[address] ^= 0x40
+    worn = range(0)
 
-    board = Board("x", Worn())
-    board.flash.worn = True
+    def program(self, address: int, data: bytes) -> None:
+        super().program(address, data)
+        if address in self.worn:
+            self.chip.memory[address] ^= 0x40
+
+
+@pytest.mark.parametrize("worn", [range(DEVICE_JOURNAL, STORE_END), range(DEVICE_BASE, DEVICE_BASE + SECTOR)])
+def test_worn_flash_is_reported(worn: range) -> None:
+    flash = WornFlash()
+    board = Board("x", flash)
     board.device.button = True
+    flash.worn = worn
     e1 = bytes([E1]) + bytes(16)
     _, e3 = finish_enrollment(e1[1:], board.ok(Opcode.ENROLL, e1))
     assert board.ask(Opcode.ENROLL_CONFIRM, e3) == (Code.FLASH_FAILED, b"")
     assert status(board).state is DeviceStateCode.FACTORY
-    board.flash.worn = False
-    entry = board.enroll()
-    board.flash.worn = True
-    assert board.ask(Opcode.IMPORT, fake_puzzle(entry, SERVER.device_id)) == (Code.FLASH_FAILED, b"")
     assert status(board).failure is Code.FLASH_FAILED
-    board.flash.worn = False
+    flash.worn = range(0)
+    entry = board.enroll()
+    flash.worn = range(DEVICE_JOURNAL, STORE_END)
+    assert board.ask(Opcode.IMPORT, fake_puzzle(entry, SERVER.device_id)) == (Code.FLASH_FAILED, b"")
+    flash.worn = range(0)
     assert board.ok(Opcode.IMPORT, fake_puzzle(entry, SERVER.device_id)) == b"\0"
 
 
