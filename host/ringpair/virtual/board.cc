@@ -50,14 +50,14 @@ template <size_t N> void late(uint32_t &level, const value<N> &v) { level = v.da
 // Levels of the device's outputs in one cycle.
 struct Levels {
     uint32_t admin_tx = 1, peer_tx = 1, sck = 0, cs_n = 1, copi = 0;
-    uint32_t ring_index = 0, ring_run = 0, take = 0, led = 0, phase = 0, idle = 0;
+    uint32_t ring_index = 0, ring_run = 0, take = 0, enable = 0, led = 0, phase = 0, idle = 0;
 };
 
 #define FLASH_OUTPUTS(read) read(l.sck, m.p_flash__sck), read(l.cs_n, m.p_flash__cs__n), read(l.copi, m.p_flash__copi)
 #define OTHER_OUTPUTS(read)                                                                                            \
     read(l.admin_tx, m.p_admin__tx), read(l.peer_tx, m.p_peer__tx), read(l.ring_index, m.p_ring__index),               \
-        read(l.ring_run, m.p_ring__run), read(l.take, m.p_trng__take), read(l.led, m.p_led),                           \
-        read(l.phase, m.p_phase), read(l.idle, m.p_idle)
+        read(l.ring_run, m.p_ring__run), read(l.take, m.p_trng__take), read(l.enable, m.p_trng__enable),               \
+        read(l.led, m.p_led), read(l.phase, m.p_phase), read(l.idle, m.p_idle)
 
 constexpr bool FLASH_OUTPUTS_ARE_REGISTERS = std::is_same<decltype(Model::p_flash__sck), wire<1>>::value &&
                                              std::is_same<decltype(Model::p_flash__cs__n), wire<1>>::value &&
@@ -109,7 +109,6 @@ struct Board {
             model = new Model();
             flash.power_on();
             show_counts(0, false);
-            model->p_trng__sample.set<uint32_t>(source.next(bit_noise));
             status.boots++;
         } else {
             cut_at = Nor::NEVER;
@@ -215,8 +214,11 @@ struct Board {
             show_counts(l.ring_index, true);
         }
         status.window += l.ring_run;
-        if (l.take)
-            status.noise_bits++, model->p_trng__sample.data[0] = source.next(bit_noise);
+        status.noise_bits += l.take;
+        if (!l.enable) // rings that do not run give no noise
+            model->p_trng__sample.data[0] = 0;
+        else if (l.take || !before.enable)
+            model->p_trng__sample.data[0] = source.next(bit_noise);
         if (l.led != before.led)
             log(Event::LED, l.led);
         status.phase_cycles[l.phase]++;
@@ -243,7 +245,7 @@ struct Board {
     void trace(const Levels &l)
     {
         uint64_t word = l.admin_tx | l.peer_tx << 1 | l.sck << 2 | l.cs_n << 3 | l.copi << 4 | l.ring_run << 5 |
-                        l.take << 6 | l.idle << 7 | l.led << 8 | l.phase << 12 | l.ring_index << 16;
+                        l.take << 6 | l.idle << 7 | l.enable << 11 | l.led << 8 | l.phase << 12 | l.ring_index << 16;
         status.trace = (status.trace ^ word) * 0x100000001b3u;
     }
 

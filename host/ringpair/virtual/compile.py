@@ -48,13 +48,15 @@ PORTS = {
     **dict.fromkeys(("clk", "rst", "admin_rx", "peer_rx", "flash_cipo", "trng_sample", "button"), ("input", 1)),
     **dict.fromkeys(("ring_count0", "ring_count1", "ring_count2", "ring_count3"), ("input", 16)),
     **dict.fromkeys(("admin_tx", "peer_tx", "flash_sck", "flash_cs_n", "flash_copi"), ("output", 1)),
-    **dict.fromkeys(("ring_run", "trng_take", "idle"), ("output", 1)),
+    **dict.fromkeys(("ring_run", "trng_take", "trng_enable", "idle"), ("output", 1)),
     "ring_index": ("output", 6),
     "led": ("output", 3),
     "phase": ("output", 4),
 }
 """What a board's top looks like from outside: direction and width."""
 
+RECIPE = 2
+"""Raised when `_compile` does something else, so that older libraries are not used."""
 GATEWARE_PACKAGES = ("ringpair_protocol", "ringpair_hdl", "ringpair_boards")
 UNUSED_DAYS = 30
 INSTALL = "install it with: pip install 'ringpair[virtual]'"
@@ -206,23 +208,30 @@ def _check_ports(netlist: str) -> None:
 
 
 def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -> None:
-    """Build the library beside its place, then move it there in one step."""
+    """Build the library beside its place, then move it there in one step.
+
+    All intermediate files have the key in their name: the compiler keeps a cache of its own, shared by all builds, which
+    must not take the files of one build for those of another that runs at the same time.
+    """
+    key = library.parent.name
+    top, board, shim = f"top-{key}.cc", f"board-{key}.o", f"shim-{key}.o"
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="build-") as name:
         work = Path(name)
         (work / "top.il").write_bytes(netlist)
         progress("translating the gateware to C++")
-        script = "read_rtlil top.il; write_cxxrtl -header -g0 top.cc"
+        script = f"read_rtlil top.il; write_cxxrtl -header -g0 {top}"
         _run([*tools.yosys, "-q", "-p", script], "translate the gateware", work)
         progress("compiling the gateware (about 15 s the first time)")
-        model = ('-DMODEL="top.cc"', f"-I{tools.headers}", "-I.")
-        for source in ("board.cc", "shim.cc"):
-            _run([*tools.compiler, *COMPILER_FLAGS, *model, str(HARNESS / source), "-o", f"{source}.o"],
-                 f"compile {source}", work)  # fmt: skip
+        model = (f'-DMODEL="{top}"', f"-I{tools.headers}", "-I.")
+        for source, target in (("board.cc", board), ("shim.cc", shim)):
+            command = [*tools.compiler, *COMPILER_FLAGS, *model, str(HARNESS / source), "-o", target]
+            _run(command, f"compile {source}", work)
         progress("linking the virtual board")
-        _run([*tools.linker, "-shared", "board.cc.o", "shim.cc.o", "-lm", "-o", library.name], "link the board", work)
+        output = f"linked-{key}"
+        _run([*tools.linker, "-shared", board, shim, "-lm", "-o", output], "link the board", work)
         library.parent.mkdir(exist_ok=True)
-        os.replace(work / library.name, library)
+        os.replace(work / output, library)
 
 
 def _run(command: list[str], purpose: str, folder: Path | None = None) -> str:
@@ -265,7 +274,7 @@ def _version(package: str) -> str:
 def _harness_parts() -> Iterator[bytes]:
     for name in SOURCES:
         yield (HARNESS / name).read_bytes()
-    yield " ".join(COMPILER_FLAGS).encode()
+    yield f"{RECIPE} {COMPILER_FLAGS}".encode()
 
 
 def _hash(*parts: bytes | str) -> str:

@@ -102,8 +102,8 @@ def native_parameters(p: Parameters, two_phase: bool, trace: bool, log: frozense
     """Times and rates in cycles."""
     flash = p.flash
     return NativeParameters(
-        admin_divisor=p.clock_hz // p.admin_baud,
-        peer_divisor=p.clock_hz // p.peer_baud,
+        admin_divisor=p.divisor(p.admin_baud),
+        peer_divisor=p.divisor(p.peer_baud),
         settle=p.settle_cycles,
         two_phase=two_phase,
         trace=trace,

@@ -5,7 +5,7 @@ Commands on the admin port (the first byte names the command; numbers are little
     01 b            answer b
     02 n16 bytes m16  one flash transaction: n bytes out, then m bytes in, which are the answer
     03 place        measure one place of the ring array: four counts of 16 bits
-    04 n            n bytes of noise, one bit per take, first bit in bit 0
+    04 n            n bytes of noise, one bit per take, first bit in bit 0; the source runs while the LEDs show no 2
     05 b            send b on the peer port
     06 b            show b on the LEDs
     07              answer the button level
@@ -36,6 +36,7 @@ BOARD_PORTS = {
     "ring_count3": In(16),
     "trng_sample": In(1),
     "trng_take": Out(1),
+    "trng_enable": Out(1),
     "button": In(1),
     "led": Out(3),
     "phase": Out(4),
@@ -150,6 +151,7 @@ class Exerciser(wiring.Component):
         cs = Signal()
         blank = Signal()  # stays 0, but not as a constant: keeps the logic between register and pin
         m.d.sync += blank.eq(blank & self.button)
+        m.d.comb += self.trng_enable.eq(~self.led[1])
         m.d.comb += [
             admin_in.rx.eq(self.admin_rx),
             self.admin_tx.eq(admin_out.tx),
