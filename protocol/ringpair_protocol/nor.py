@@ -88,6 +88,10 @@ class NorFlash:
         self.now_us = 0.0
         self._random = random.Random(seed)
         self._change: tuple[int, bytes] | None = None  # what is under way: address and bytes afterwards
+        self._selected = self._asleep = self._write_enabled = False
+        self._busy_until = 0.0
+        self._input = bytearray()
+        self._dropped = 0  # bytes of a long transaction that are not in _input any more
         self._power_on()
 
     def __enter__(self) -> NorFlash:
@@ -196,7 +200,7 @@ class NorFlash:
         self._asleep = False
         self._busy_until = 0.0
         self._input = bytearray()
-        self._dropped = 0  # bytes of the transaction that are not in _input
+        self._dropped = 0
         self._change = None
 
     def _answer(self, position: int) -> int:

@@ -1,0 +1,135 @@
+"""Serial line, receiver and transmitter."""
+
+import cocotb
+import pytest
+from ringpair_hdl.link.uart import UartReceiver, UartTransmitter, check_divisor, divisor_of
+
+from cocotb_tests.harness import Bench, simulate
+from cocotb_tests.line import Line
+
+DIVISORS = [4, 5, 12_000_000 // 115_200, 24_000_000 // 115_200]
+
+
+class Received:
+    """Collects the strobes of a receiver."""
+
+    def __init__(self, bench):
+        self.bench, self.bytes, self.errors, self.bits = bench, bytearray(), 0, []
+        cocotb.start_soon(self.run())
+
+    async def run(self):
+        dut = self.bench.dut
+        while True:
+            await self.bench.cycles()
+            if int(dut.valid.value):
+                self.bytes.append(int(dut.data.value))
+            if int(dut.sample.value):
+                self.bits.append(int(dut.bit.value))
+            self.errors += int(dut.error.value)
+
+
+async def line_only_in(bench, **options):
+    """Line of a receiver: its own input takes the place of the output."""
+    return await Line.start(bench, bench.parameters["divisor"], tx="rx", **options)
+
+
+@cocotb.test()
+async def receives(dut):
+    bench = await Bench.start(dut)
+    divisor = bench.parameters["divisor"]
+    for skew in (-0.02, 0, 0.02):
+        line, received = await line_only_in(bench, skew=skew), Received(bench)
+        data = bytes([0, 0xFF, 0x55, 0xAA, 1, 0x80]) + bench.random.randbytes(30)
+        await bench.cycles(3 * divisor)
+        await line.send(data)
+        await line.send(data, idle=3)
+        await bench.cycles(3 * divisor)
+        assert received.bytes == data + data, f"skew {skew}"
+        assert received.errors == 0
+        assert received.bits == [byte >> i & 1 for byte in data + data for i in range(8)]
+
+
+@cocotb.test()
+async def drops_bad_bytes(dut):
+    bench = await Bench.start(dut)
+    line, received, divisor = await line_only_in(bench), Received(bench), bench.parameters["divisor"]
+    await bench.cycles(2 * divisor)
+    await line.send(b"a")
+    await line.bits(ord("x") << 1, 10)  # stop bit low
+    await line.bits(~0, 12)
+    assert (bytes(received.bytes), received.errors) == (b"a", 1)
+    await line.bits(0, 30)  # a break
+    await line.bits(~0, 12)
+    assert bytes(received.bytes) == b"a"
+    assert received.errors in (3, 4)
+    for cycles in range(1, divisor // 2):  # a glitch is no start bit
+        line.rx.value = 0
+        await bench.cycles(cycles)
+        line.rx.value = 1
+        await bench.cycles(12 * divisor)
+    assert bytes(received.bytes) == b"a"
+    await line.send(b"b")
+    await bench.cycles(divisor)
+    assert bytes(received.bytes) == b"ab"
+
+
+@cocotb.test()
+async def receiver_clears(dut):
+    bench = await Bench.start(dut)
+    line, received, divisor = await line_only_in(bench), Received(bench), bench.parameters["divisor"]
+    await line.send(b"\xff")
+    await line.bits(0b11110, 5)
+    await bench.cycles(1)
+    await bench.pulse("clear")
+    await bench.cycles(1)
+    assert int(dut.data.value) == 0
+    await line.bits(~0, 12)
+    assert bytes(received.bytes) == b"\xff"
+    await line.send(b"c")
+    await bench.cycles(divisor)
+    assert bytes(received.bytes) == b"\xffc"
+
+
+@cocotb.test()
+async def transmits(dut):
+    bench = await Bench.start(dut)
+    divisor = bench.parameters["divisor"]
+    line = Line(bench, divisor, rx="i__valid")
+    line.rx.value = 0
+    source = bench.driver("i", stall=bench.parameters["stall"])
+    data = bytes([0, 0xFF, 0x55, 0xAA, 1, 0x80]) + bench.random.randbytes(20)
+    cocotb.start_soon(source.send(data))
+    await bench.until(dut.tx, 0)
+    start = bench.now()
+    assert await line.receive(len(data)) == data
+    await bench.until(dut.idle)
+    if not bench.parameters["stall"]:
+        assert bench.now() - start == 10 * divisor * len(data) - 1, "no gap, ten bits a byte"
+    cocotb.start_soon(source.send(b"\0"))
+    await bench.until(dut.tx, 0)
+    await bench.pulse("clear")
+    await bench.cycles(1)
+    assert (int(dut.tx.value), int(dut.idle.value)) == (1, 1)
+
+
+@pytest.mark.parametrize("divisor", DIVISORS)
+def test_receiver(divisor):
+    tests = ["receives", "drops_bad_bytes", "receiver_clears"]
+    simulate(UartReceiver(divisor), __name__, tests=tests, parameters={"divisor": divisor})
+
+
+@pytest.mark.parametrize(("divisor", "stall"), [(4, 0), (4, 0.95), (5, 0), (104, 0), (208, 0)])
+def test_transmitter(divisor, stall):
+    simulate(UartTransmitter(divisor), __name__, tests=["transmits"], parameters={"divisor": divisor, "stall": stall})
+
+
+def test_divisors():
+    assert [divisor_of(12_000_000, baud) for baud in (3_000_000, 115_200)] == [4, 104]
+    assert divisor_of(24_000_000, 115_200) == 208
+    with pytest.raises(ValueError, match="7000000 baud cannot be made from 24000000 Hz"):
+        divisor_of(24_000_000, 7_000_000)
+    with pytest.raises(ValueError, match="921600 baud cannot be made from 4000000 Hz"):
+        divisor_of(4_000_000, 921_600)
+    for wrong in (3, 4.0):
+        with pytest.raises(ValueError, match=f"integer >= 4 .*, not {wrong}"):
+            check_divisor(wrong)
