@@ -1,4 +1,4 @@
-"""The whole device without pins: ports, flash, rings, noise, button and LEDs on one side, the sequencer in the middle."""
+"""The whole device without pins: ports, flash, rings, noise, button and LEDs, and the sequencer in the middle."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -10,12 +10,10 @@ from ringpair_hdl.ascon import AsconModes
 from ringpair_hdl.control import Sequencer
 from ringpair_hdl.link import Button, FramePort
 from ringpair_hdl.program import pairing_program
-from ringpair_hdl.puf.engine import Command, PufEngine
+from ringpair_hdl.puf.engine import PufEngine
 from ringpair_hdl.puf.rings import RingReader, RingSignature
 from ringpair_hdl.store import SpiEngine
 from ringpair_hdl.trng import Trng
-
-
 
 
 class Device(wiring.Component):
@@ -168,6 +166,3 @@ class Device(wiring.Component):
                 port.drop.eq(seq.drop & chosen),
                 port.abort.eq(seq.abort & chosen),
             ]
-
-
-

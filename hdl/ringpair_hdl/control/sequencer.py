@@ -336,7 +336,7 @@ class Sequencer(wiring.Component):
                 self.sponge_i.valid.eq(valid),
                 self.sponge_o.ready.eq(valid),
                 moved.eq(valid & self.sponge_i.ready),
-                ready.eq(self.sponge_i.ready),
+                ready.eq(self.sponge_i.ready | ~valid),  # the flash sends a byte only when asked
                 byte.eq(value ^ self.sponge_o.payload ^ self._read.data),  # equal to memory if both agree
             ]
 

@@ -17,7 +17,6 @@ from ringpair_hdl.control.assembler import (
     TRNG_ALARM,
     TRNG_READY,
     ZERO,
-    ZEROS,
     Direction,
     Op,
     Output,
@@ -30,7 +29,7 @@ from ringpair_hdl.control.assembler import (
 from . import flash
 from .handshake import DROP, SEND, flag
 from .journal import refuse_if
-from .memory import BY_BUTTON, ENROLLING, PENDING_INITIATOR, PENDING_RESPONDER, Memory
+from .memory import ENROLLING, PENDING_INITIATOR, PENDING_RESPONDER, SESSION, Memory
 
 RECEIVED = 0x80
 SHORT, LONG = 1, 2
@@ -73,6 +72,8 @@ def add_main(p: Program, v: Memory) -> None:
         p.phase(Phase.BOOT)
         p.call("flash_start")
         p.call("read_state")
+        p.compare(v.state, DeviceStateCode.ENROLLED)
+        p.call("tidy", ZERO)
         p.wait_either(TRNG_READY, TRNG_ALARM)
         p.control(Unit.SIDE, 0)
         p.emit(Port.LINK, Event.STARTED)
@@ -95,14 +96,28 @@ def add_main(p: Program, v: Memory) -> None:
                 p.call("on_timer")
                 loop.again()
             with p.If(BUTTON_LONG):
-                p.control(Unit.EVENTS, SHORT | LONG)
-                p.call("reset_by_button")
+                p.call("on_long_press")
                 loop.again()
             with p.If(BUTTON_SHORT):
-                p.control(Unit.EVENTS, SHORT)
-                p.compare(v.state, DeviceStateCode.ENROLLED)
-                with p.If(ZERO):
-                    p.call("on_button")
+                p.call("on_short_press")
+                loop.again()
+            with p.If(~BUTTON):
+                p.set(v.permitting, 0)
+
+    # A press that permitted an enrollment does nothing else.
+    with p.routine("on_long_press"):
+        p.control(Unit.EVENTS, SHORT | LONG)
+        p.test(v.permitting, 1)
+        with p.If(ZERO):
+            p.compare(v.state, DeviceStateCode.NO_FLASH)
+            p.jump("reset_by_button", ~ZERO)
+
+    with p.routine("on_short_press"):
+        p.control(Unit.EVENTS, SHORT)
+        p.test(v.permitting, 1)
+        with p.If(ZERO):
+            p.compare(v.state, DeviceStateCode.ENROLLED)
+            p.jump("on_button", ZERO)
 
     # What the flash says of this device.
     with p.routine("read_state"):
@@ -212,14 +227,22 @@ def _add_session_commands(p: Program, v: Memory) -> None:
         p.compare(v.message, Carrier.TUNNEL + 1)
         refuse_if(p, v, CARRY, Code.BAD_VALUE)
         p.control(Unit.FRAME, DROP)
-        p.copy(v.former, v.carrier)
-        p.copy(v.carrier, v.message)
+        p.copy(v.former, v.pending_peer)
         p.copy(v.pending_peer, v.peer)
-        p.byte(Op.AND, v.flags, 0xFF ^ (PENDING_INITIATOR | PENDING_RESPONDER | BY_BUTTON))
-        p.call("start_handshake")
+        p.call("prepare_m1")
         with p.If(~ZERO):
-            p.copy(v.carrier, v.former)
-        p.jump("reply_without_frame")
+            p.copy(v.pending_peer, v.former)
+            p.jump("reply_without_frame")
+        p.call("reply_without_frame")
+        p.copy(v.peer, v.pending_peer)
+        p.copy(v.pending_peer, v.former)
+        p.set(v.status, Code.SUPERSEDED)
+        p.call("end_session")
+        p.copy(v.pending_peer, v.peer)
+        p.copy(v.carrier, v.message)
+        p.set(v.attempt, 0)
+        p.set(v.resyncs, 0)
+        p.jump("send_m1")
 
     with p.routine("reply_without_frame"):
         p.control(Unit.SIDE, 0)
@@ -250,9 +273,12 @@ def _add_session_commands(p: Program, v: Memory) -> None:
         p.set(v.arrival, Carrier.TUNNEL)
         p.byte(Op.ADD, v.frame, 255)
         p.call("reply_without_frame")
-        p.jump("on_peer_message")
+        p.control(Unit.SIDE, 0)
+        p.jump("on_message")
 
     with p.routine("command_disconnect"):
+        flag(p, v, PENDING_INITIATOR | PENDING_RESPONDER | SESSION)
+        refuse_if(p, v, ZERO, Code.NO_SESSION)
         p.control(Unit.TIMER, 0)
         p.set(v.flags, 0)
         p.call("wipe_session")
@@ -280,11 +306,14 @@ def _add_dispatch(p: Program, v: Memory) -> None:
                 if length is not None:
                     p.compare(v.frame, length)
                     p.jump("refuse_length", ~ZERO)
-                if opcode in (Opcode.IMPORT, Opcode.PEER, Opcode.CONNECT, Opcode.PEER_IN):
+                if opcode in (Opcode.PEER, Opcode.CONNECT):
                     p.call("need_enrollment")
                     p.jump("reply_status", ~ZERO)
                 p.jump(routine)
         p.set(v.status, Code.UNKNOWN_COMMAND)
+        p.compare(v.opcode, REPLY >> 1)  # a reply can only name an opcode of the commands' range
+        with p.If(CARRY):
+            p.set(v.opcode, Opcode.NONE)
         p.jump("reply_status")
 
     with p.routine("refuse_length"):
@@ -309,9 +338,12 @@ def _add_dispatch(p: Program, v: Memory) -> None:
         p.control(Unit.SIDE, 1)
         p.set(v.arrival, Carrier.WIRE)
         p.take(Port.FRAME, v.frame)
+        p.jump("on_message")
+
+    with p.routine("on_message"):
         p.compare(v.state, DeviceStateCode.ENROLLED)
-        p.jump("drop_frame", ~ZERO)
-        p.jump("on_peer_message")
+        p.jump("on_peer_message", ZERO)
+        p.jump("drop_frame")
 
 
 def _add_peer_message(p: Program, v: Memory) -> None:

@@ -13,7 +13,7 @@ from ringpair_hdl.control.assembler import (
     ONES,
     PUF_BUSY,
     PUF_DEAD,
-    TRNG_READY,
+    TRNG_ALARM,
     ZERO,
     Op,
     Output,
@@ -89,15 +89,15 @@ def _add_wiping(p: Program, v: Memory) -> None:
 def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
     # E1: all that an enrollment makes, in the scratchpad; nothing lasting before E3. Answered by E2.
     with p.routine("command_enroll"):
-        p.compare(v.state, DeviceStateCode.NO_FLASH)
-        refuse_if(p, v, ZERO, Code.FLASH_FAILED)
-        p.compare(v.state, DeviceStateCode.FACTORY)
-        refuse_if(p, v, ~ZERO, Code.ALREADY_ENROLLED)
+        p.call("need_factory_state")
+        p.jump("reply_status", ~ZERO)
         refuse_if(p, v, ~BUTTON, Code.NEED_BUTTON)
         p.take(Port.LINK, v.spi)
         p.compare(v.spi, msg.E1)
         refuse_if(p, v, ~ZERO, Code.BAD_VALUE)
-        refuse_if(p, v, ~TRNG_READY, Code.TRNG_FAILED)
+        refuse_if(p, v, TRNG_ALARM, Code.TRNG_FAILED)
+        p.call("end_enrollment")
+        p.set(v.permitting, 1)
         p.take(Port.LINK, v.nonce_s)
         p.phase(Phase.PUF)
         puf(p, Command.MEASURE_16)
@@ -135,6 +135,15 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         p.give(Port.LINK, v.new_wrap)
         p.control(Unit.FRAME, SEND)
 
+    with p.routine("need_factory_state"):
+        p.compare(v.state, DeviceStateCode.FACTORY)
+        with p.If(~ZERO):
+            p.set(v.status, Code.ALREADY_ENROLLED)
+        p.compare(v.state, DeviceStateCode.NO_FLASH)
+        with p.If(ZERO):
+            p.set(v.status, Code.FLASH_FAILED)
+        ok(p, v)
+
     with p.routine("end_enrollment"):
         p.byte(Op.AND, v.flags, 0xFF ^ ENROLLING)
         p.control(Unit.TIMER, 0)
@@ -144,18 +153,19 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
 def _add_confirm(p: Program, v: Memory) -> None:
     # E3: the host has the wrap key. Now the record is written, tried, and made valid by its version byte, last of all.
     with p.routine("command_confirm"):
+        p.call("need_factory_state")
+        p.jump("reply_status", ~ZERO)
+        p.take(Port.LINK, v.spi)
+        p.compare(v.spi, msg.E3)
+        refuse_if(p, v, ~ZERO, Code.BAD_VALUE)
         flag(p, v, ENROLLING)
         refuse_if(p, v, ZERO, Code.NO_ENROLLMENT)
-        p.take(Port.LINK, v.spi)
         p.take(Port.LINK, v.tag_2)
         p.derive(ENROLL, wrap_key=v.new_wrap, nonce_s=v.nonce_s, device_id=v.own_id)
         p.check(Port.SPONGE, v.tag_2)
         p.control(Unit.SPONGE_CLEAR)
         with p.If(~MATCH):
             p.set(v.status, Code.BAD_CONFIRMATION)
-        p.compare(v.spi, msg.E3)
-        with p.If(~ZERO):
-            p.set(v.status, Code.BAD_VALUE)
         ok(p, v)
         with p.If(ZERO):
             p.call("write_record")

@@ -13,7 +13,7 @@ from ringpair_protocol.records import FLAG_LOW, MAX_PEERS
 from ringpair_hdl.control.assembler import (
     CARRY,
     MATCH,
-    TIMER_DONE,
+    TRNG_ALARM,
     ZERO,
     Op,
     Output,
@@ -113,7 +113,6 @@ def _add_common(p: Program, v: Memory) -> None:
     with p.routine("failed_event"):
         p.control(Unit.TIMER, 0)
         p.byte(Op.AND, v.flags, 0xFF ^ (PENDING_INITIATOR | PENDING_RESPONDER))
-        p.copy(v.failure, v.status)
         p.output(on=Output.LED_ERROR)
         p.control(Unit.SIDE, 0)
         p.emit(Port.LINK, Event.FAILED)
@@ -121,23 +120,25 @@ def _add_common(p: Program, v: Memory) -> None:
         p.give(Port.LINK, v.pending_peer)
         p.control(Unit.FRAME, SEND)
 
-    with p.routine("closed_event"):
+    # What there was of a session or of a run as initiator ends, and ``status`` tells why.
+    with p.routine("end_session"):
         flag(p, v, SESSION)
         with p.If(~ZERO):
             p.control(Unit.SIDE, 0)
-            p.emit(Port.LINK, Event.CLOSED, Code.SUPERSEDED)
+            p.emit(Port.LINK, Event.CLOSED)
+            p.give(Port.LINK, v.status)
             p.control(Unit.FRAME, SEND)
-        p.call("wipe_session")
+        flag(p, v, PENDING_INITIATOR)
+        with p.If(~ZERO):
+            p.call("failed_event")
+        p.set(v.flags, 0)
+        p.control(Unit.TIMER, 0)
+        p.jump("wipe_session")
 
 
 def _add_start(p: Program, v: Memory, timer) -> None:
-    # A run as initiator with ``pending_peer`` begins: ZERO if M1 is out, else status tells why not.
-    with p.routine("start_handshake"):
-        p.set(v.attempt, 0)
-        p.set(v.resyncs, 0)
-        p.jump("send_m1")
-
-    with p.routine("send_m1"):
+    # M1 for ``pending_peer`` is made ready: ZERO, or status tells why not.
+    with p.routine("prepare_m1"):
         p.phase(Phase.PUF)
         p.call("regenerate")
         with p.If(~ZERO):
@@ -148,39 +149,47 @@ def _add_start(p: Program, v: Memory, timer) -> None:
         with p.If(ZERO):
             p.set(v.status, Code.NO_SUCH_PEER)
             p.jump("wipe_and_fail")
-        p.test(v.has_nonce, 1)
-        with p.If(ZERO):
-            p.call("fill_pool")
-            ok(p, v)
-            p.jump("wipe_and_fail", ~ZERO)
+        p.set(v.tried, 1)
         p.phase(Phase.INITIATOR)
         p.less(v.number, p.pad.constant(msg.MAX_EPOCH.to_bytes(4, "little")))
         with p.If(CARRY):
             p.set(v.status, Code.EXHAUSTED)
             p.jump("wipe_and_fail")
+        p.call("need_nonce")
+        p.jump("wipe_and_fail", ~ZERO)
+        p.phase(Phase.INITIATOR)
         p.copy(v.sent_nonce, v.nonce_pool)
-        p.set(v.has_nonce, 0)
         p.copy(v.pending_epoch, v.number)
         p.call("direction_as_initiator")
         p.call("derive_epoch")
         auth(p, v, v.auth_key, msg.M1, v.sent_nonce)
         p.take(Port.SPONGE, v.sent_tag)
         p.call("wipe")
+        ok(p, v)
+
+    with p.routine("send_m1"):
+        p.phase(Phase.INITIATOR)
         p.byte(Op.OR, v.flags, PENDING_INITIATOR)
-        p.byte(Op.AND, v.flags, 0xFF ^ PENDING_RESPONDER)
         p.call("peer_frame")
         p.emit(Port.LINK, msg.M1)
         p.give(Port.LINK, v.sent_nonce)
         p.give(Port.LINK, v.sent_tag)
         p.control(Unit.FRAME, SEND)
+        timer(4 * msg.INITIATOR_TIMEOUT_S)
         p.compare(v.attempt, 1)
-        with p.If(~CARRY):
-            timer(msg.INITIATOR_TIMEOUT_S)
         with p.If(ZERO):
             timer(2 * msg.INITIATOR_TIMEOUT_S)
-        p.compare(v.attempt, 2)
-        with p.If(CARRY):
-            timer(4 * msg.INITIATOR_TIMEOUT_S)
+        with p.If(~CARRY):
+            timer(msg.INITIATOR_TIMEOUT_S)
+
+    # A fresh nonce in ``nonce_pool``: ZERO if there is one; it counts as used.
+    with p.routine("need_nonce"):
+        with p.If(TRNG_ALARM):
+            p.set(v.status, Code.TRNG_FAILED)
+        p.test(v.has_nonce, 1)
+        with p.If(ZERO):
+            p.call("fill_pool")
+        p.set(v.has_nonce, 0)
         ok(p, v)
 
 
@@ -232,25 +241,27 @@ def _add_responder(p: Program, v: Memory, timer) -> None:
         p.add(v.number, 1)
         p.jump("answer_m1")
 
+    # Commit first; only then keys and M2.
     with p.routine("answer_m1"):
         p.less(v.number, p.pad.constant(msg.MAX_EPOCH.to_bytes(4, "little")))
         p.jump("wipe", CARRY)
-        p.test(v.has_nonce, 1)
-        with p.If(ZERO):
-            p.set(v.status, Code.OK)
-            p.call("fill_pool")
-            ok(p, v)
-            p.jump("wipe", ~ZERO)
-            p.phase(Phase.RESPONDER)
+        p.call("need_nonce")
+        p.jump("wipe", ~ZERO)
         p.copy(v.nonce_r, v.nonce_pool)
-        p.set(v.has_nonce, 0)
-        p.call("closed_event")
+        p.copy(v.new_epoch, v.number)
+        p.call("advance")
+        p.phase(Phase.RESPONDER | Phase.FLASH)
+        p.call("journal_commit")
+        p.phase(Phase.RESPONDER)
+        ok(p, v)
+        p.jump("wipe", ~ZERO)
+        p.set(v.status, Code.SUPERSEDED)
+        p.call("end_session")
+        p.set(v.status, Code.OK)
         p.copy(v.pending_peer, v.peer)
-        p.copy(v.pending_epoch, v.number)
+        p.copy(v.pending_epoch, v.new_epoch)
         p.copy(v.carrier, v.arrival)
         p.set(v.role, Role.RESPONDER)
-        p.byte(Op.AND, v.flags, 0xFF ^ (PENDING_INITIATOR | BY_BUTTON))
-        p.control(Unit.TIMER, 0)
         p.derive(
             SESSION_KEYS,
             session_root=v.session_root,
@@ -263,15 +274,7 @@ def _add_responder(p: Program, v: Memory, timer) -> None:
         )
         for field in (v.tag_2, v.tag_3, v.rx_key, v.tx_key, v.random, v.session_id, v.rx_iv, v.tx_iv):
             p.take(Port.SPONGE, field)
-        p.call("advance")
-        p.phase(Phase.RESPONDER | Phase.FLASH)
-        p.call("journal_commit")
-        p.phase(Phase.RESPONDER)
         p.call("wipe")
-        ok(p, v)
-        with p.If(~ZERO):
-            p.call("wipe_session")
-            p.jump("failed_event")
         p.byte(Op.OR, v.flags, PENDING_RESPONDER)
         p.call("peer_frame")
         p.emit(Port.LINK, msg.M2)
@@ -285,13 +288,13 @@ def _add_responder(p: Program, v: Memory, timer) -> None:
         auth(p, v, v.auth_key, msg.RESYNC, v.nonce_i)
         p.take(Port.SPONGE, v.tag)
         p.call("wipe")
-        p.copy(v.mark[:1], v.carrier)
+        p.copy(v.former, v.carrier)
         p.copy(v.carrier, v.arrival)
         p.call("peer_frame")
         p.emit(Port.LINK, msg.RESYNC)
         p.give(Port.LINK, v.tag)
         p.control(Unit.FRAME, SEND)
-        p.copy(v.carrier, v.mark[:1])
+        p.copy(v.carrier, v.former)
 
     with p.routine("on_m3"):
         flag(p, v, PENDING_RESPONDER)
@@ -350,7 +353,6 @@ def _add_initiator(p: Program, v: Memory) -> None:
         )
         p.check(Port.SPONGE, v.tag_2)
         p.jump("wipe", ~MATCH)
-        p.call("closed_event")
         for field in (v.tag_3, v.tx_key, v.rx_key, v.random, v.session_id, v.tx_iv, v.rx_iv):
             p.take(Port.SPONGE, field)
         p.call("advance")
@@ -396,43 +398,71 @@ def _add_initiator(p: Program, v: Memory) -> None:
         p.control(Unit.FRAME, DROP)
 
     with p.routine("restart"):
-        p.call("send_m1")
-        p.jump("failed_event", ~ZERO)
+        p.call("prepare_m1")
+        p.jump("send_m1", ZERO)
+        p.jump("failed_event")
 
 
 def _add_timeouts(p: Program, v: Memory) -> None:
     with p.routine("on_timeout"):
         p.control(Unit.TIMER, 0)
-        p.set(v.status, Code.TIMED_OUT)
-        flag(p, v, PENDING_RESPONDER)
-        with p.If(~ZERO):
-            p.call("wipe_session")
-            p.jump("failed_event")
         flag(p, v, PENDING_INITIATOR)
-        with p.If(~ZERO):
-            p.add(v.attempt, 1)
-            p.compare(v.attempt, msg.INITIATOR_TRIES)
-            p.jump("restart", ~CARRY)
-            p.call("failed_event")
+        p.jump("end_run", ZERO)
+        p.add(v.attempt, 1)
+        p.compare(v.attempt, msg.INITIATOR_TRIES)
+        p.jump("restart_or_next", ~CARRY)
+        p.set(v.status, Code.TIMED_OUT)
+        p.call("failed_event")
+        p.jump("next_by_button")
+
+    # M3 did not come: the keys go, the epoch stays.
+    with p.routine("end_run"):
+        p.set(v.flags, 0)
+        p.jump("wipe_session")
+
+    with p.routine("restart_or_next"):
+        p.call("restart")
+        flag(p, v, PENDING_INITIATOR)
+        with p.If(ZERO):
             p.jump("next_by_button")
 
-    # A button start goes on with the next peer when one does not answer.
+    # The button: with the first peer, and with the next one when one does not answer.
     with p.routine("on_button"):
-        p.set(v.pending_peer, 255)
+        flag(p, v, PENDING_INITIATOR | PENDING_RESPONDER)
+        with p.If(~ZERO):
+            p.ret()
+        p.set(v.status, Code.SUPERSEDED)
+        p.set(v.walk, 0xFF)
+        p.set(v.tried, 0)
         p.byte(Op.OR, v.flags, BY_BUTTON)
-        p.jump("next_by_button")
+        p.call("next_by_button")
+        p.test(v.tried, 1)
+        with p.If(ZERO):
+            p.set(v.status, Code.NO_SUCH_PEER)
+            p.set(v.pending_peer, 0xFF)
+            p.jump("failed_event")
 
     with p.routine("next_by_button"):
         flag(p, v, BY_BUTTON)
         with p.If(ZERO):
             p.ret()
-        p.set(v.carrier, Carrier.WIRE)
-        p.set(v.status, Code.NO_SUCH_PEER)
         with p.Loop() as loop:
-            p.add(v.pending_peer, 1)
-            p.compare(v.pending_peer, MAX_PEERS)
+            p.add(v.walk, 1)
+            p.compare(v.walk, MAX_PEERS)
             loop.leave(ZERO)
-            p.call("start_handshake")
+            p.copy(v.pending_peer, v.walk)
+            p.call("prepare_m1")
             with p.If(ZERO):
-                p.ret()
+                p.set(v.status, Code.SUPERSEDED)
+                p.call("end_session")
+                p.byte(Op.OR, v.flags, BY_BUTTON)
+                p.set(v.carrier, Carrier.WIRE)
+                p.set(v.attempt, 0)
+                p.set(v.resyncs, 0)
+                p.jump("send_m1")
+            p.compare(v.status, Code.NO_SUCH_PEER)
+            loop.again(ZERO)
+            p.call("failed_event")
+            p.compare(v.status, Code.EXHAUSTED)
+            loop.leave(~ZERO)
         p.byte(Op.AND, v.flags, 0xFF ^ BY_BUTTON)

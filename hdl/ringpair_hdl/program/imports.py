@@ -1,4 +1,4 @@
-"""What the registry sends by any way: puzzles that pair, revocations, resets. All are sealed under a wrap key used once."""
+"""Sealed messages of the registry: puzzles that pair, revocations, resets. Each uses one wrap key up."""
 
 from ringpair_protocol import messages as msg
 from ringpair_protocol import records
@@ -18,9 +18,9 @@ from ringpair_hdl.control.assembler import (
     start_word,
 )
 
-from .handshake import SEND
+from .handshake import SEND, flag
 from .journal import ok, refuse_if
-from .memory import Memory
+from .memory import PENDING_INITIATOR, PENDING_RESPONDER, SESSION, Memory
 
 NO_PLACE = 0xFF
 
@@ -39,22 +39,22 @@ def add_imports(p: Program, v: Memory) -> None:
 def _add_open(p: Program, v: Memory) -> None:
     # The ciphertext stays in the frame's buffer until the keys are there.
     with p.routine("command_import"):
-        p.take(Port.LINK, v.sealed)
-        p.compare(v.sealed[0], msg.PUZZLE)
-        with p.If(ZERO):
-            p.compare(v.frame, 1 + msg.LENGTHS[msg.PUZZLE])
-            refuse_if(p, v, ~ZERO, Code.BAD_LENGTH)
-            p.compare(v.sealed[1], msg.FLAG_RECIPIENT_LOW + 1)
-            refuse_if(p, v, CARRY, Code.BAD_VALUE)
-        with p.Else():
+        p.compare(v.frame, 1 + msg.LENGTHS[msg.PUZZLE])
+        with p.If(~ZERO):
             p.compare(v.frame, 1 + msg.LENGTHS[msg.REVOKE])
             refuse_if(p, v, ~ZERO, Code.BAD_LENGTH)
-            p.compare(v.sealed[0], msg.REVOKE)
-            refuse_if(p, v, ~CARRY, Code.BAD_VALUE)
+        p.call("need_enrollment")
+        p.jump("reply_status", ~ZERO)
+        p.take(Port.LINK, v.sealed)
+        p.compare(v.sealed[0], msg.PUZZLE)
+        refuse_if(p, v, ~CARRY, Code.BAD_VALUE)
+        with p.If(ZERO):
+            p.compare(v.frame, 1 + msg.LENGTHS[msg.PUZZLE])
+        with p.Else():
             p.compare(v.sealed[0], msg.RESET + 1)
             refuse_if(p, v, CARRY, Code.BAD_VALUE)
-            p.compare(v.sealed[1], 0)
-            refuse_if(p, v, ~ZERO, Code.BAD_VALUE)
+            p.compare(v.frame, 1 + msg.LENGTHS[msg.REVOKE])
+        refuse_if(p, v, ~ZERO, Code.BAD_VALUE)
         p.phase(Phase.PUF)
         p.call("regenerate")
         p.jump("reply_status", ~ZERO)
@@ -77,6 +77,7 @@ def _add_open(p: Program, v: Memory) -> None:
         wipe_and_refuse_if(p, v, ~MATCH, Code.BAD_PUZZLE)
         p.copy(v.new_index, v.wrap_index)
         p.add(v.new_index, 1)
+        wipe_and_refuse_if(p, v, ZERO, Code.EXHAUSTED)
         p.derive(NEXT_WRAP, wrap_key=v.wrap_key)
         p.take(Port.SPONGE, v.new_wrap)
         p.phase(Phase.ADMIN | Phase.FLASH)
@@ -173,6 +174,7 @@ def _add_effects(p: Program, v: Memory) -> None:
         p.copy(v.header[:8], v.sealed[6:14])
         p.copy(v.header[8:10], v.pair_index)
         p.copy(v.header[10], v.sealed[1])
+        p.byte(Op.AND, v.header[10], records.FLAG_LOW)
         p.set(v.header[11], records.RECORD_VERSION)
         p.set(v.number, 0)
         p.test(v.sealed[1], msg.FLAG_RECIPIENT_LOW)
@@ -192,10 +194,20 @@ def _add_effects(p: Program, v: Memory) -> None:
             ok(p, v)
             p.jump("wipe_and_reply", ~ZERO)
             p.call("use_up")
-            p.jump("imported")
+            p.call("imported")
+            p.jump("end_revoked")
         p.call("use_up")
         wipe_and_refuse_if(p, v, ZERO, Code.NO_SUCH_PEER)
         p.jump("wipe_and_reply")
+
+    # The session or run with a peer that is no more ends.
+    with p.routine("end_revoked"):
+        flag(p, v, PENDING_INITIATOR | PENDING_RESPONDER | SESSION)
+        with p.If(~ZERO):
+            p.less(v.peer, v.pending_peer)
+            with p.If(ZERO):
+                p.set(v.status, Code.NO_SUCH_PEER)
+                p.jump("end_session")
 
     with p.routine("import_reset"):
         p.derive(DEVICE_ID, puf_key=v.puf_key, salt=v.salt)

@@ -24,6 +24,7 @@ from ringpair_hdl.control.assembler import (
     Unit,
     start_word,
 )
+from ringpair_hdl.control.scratchpad import Field
 
 from . import flash
 from .memory import DEVICE, PEER, Memory
@@ -64,6 +65,19 @@ def refuse_if(p: Program, v: Memory, test: Test, code: Code) -> None:
     with p.If(test):
         p.set(v.status, code)
         p.jump("reply_status")
+
+
+def program(p: Program, v: Memory, source: Field) -> None:
+    """One slot's length from ``source`` at ``address``; leaves LEN so."""
+    set_length(p, v, 20)
+    flash.program(p, v, lambda: p.move(Direction.GIVE, Port.SPI, source, length=0))
+
+
+def program_and_check(p: Program, v: Memory, source: Field) -> None:
+    program(p, v, source)
+    p.call("flash_read")
+    p.move(Direction.CHECK, Port.SPI, source, length=0)
+    flash.select(p, 0)
 
 
 def add_journal(p: Program, v: Memory) -> None:
@@ -223,6 +237,31 @@ def _add_load(p: Program, v: Memory) -> None:
             p.copy(v.address, v.old)
             p.call("open_slot")
 
+    # After a load: what a power cut left behind beside the live slot is retired, torn or not.
+    with p.routine("journal_tidy"):
+        p.call("journal_load")
+        p.test(v.found, 1)
+        with p.If(ZERO):
+            p.ret()
+        p.copy(v.address, v.region)
+        p.set(v.count, records.JOURNAL_SECTORS)
+        with p.While(~ZERO):
+            p.set(v.address[2], 0)
+            p.call("find_last")
+            with p.If(~ONES):
+                p.call("retire_other")
+                p.call("previous_slot")
+                with p.If(CARRY):
+                    p.call("retire_other")
+            p.call("next_sector")
+            p.byte(Op.ADD, v.count, minus(1))
+
+    with p.routine("retire_other"):
+        p.less(v.address, v.old)
+        with p.If(~ZERO):
+            p.call("read_mark")
+            p.jump("retire_slot", ~ZEROS)
+
     # CARRY: there is one before in this sector, and ``address`` is there now.
     with p.routine("previous_slot"):
         p.compare(v.address[2], LAST_PLACE - records.SLOT_STRIDE)
@@ -239,23 +278,27 @@ def _add_load(p: Program, v: Memory) -> None:
 
 
 def _add_commit(p: Program, v: Memory) -> None:
+    # MATCH: ``slot`` is in flash now. If not, what came of it is retired.
     with p.routine("program_slot"):
-        flash.program(p, v, lambda: set_length(p, v, 20), lambda: p.move(Direction.GIVE, Port.SPI, v.slot, length=0))
-        p.call("flash_read")
-        set_length(p, v, 20)
-        p.move(Direction.CHECK, Port.SPI, v.slot, length=0)
-        flash.select(p, 0)
+        program_and_check(p, v, v.slot)
+        with p.If(~MATCH):
+            p.zero(v.buffer)
+            program(p, v, v.buffer)
 
     # Zeros over the slot at ``address``, checked.
     with p.routine("retire_slot"):
-        p.zero(v.slot)
-        p.call("program_slot")
+        p.zero(v.buffer)
+        program_and_check(p, v, v.buffer)
         with p.If(~MATCH):
             p.set(v.status, Code.FLASH_FAILED)
 
+    # MATCH: the sector at ``address`` is blank but for its header, and ``address`` is at its first slot.
     with p.routine("open_sector"):
         p.call("flash_erase")
         flash.program(p, v, lambda: p.give(Port.SPI, v.header))
+        p.call("flash_read")
+        p.check(Port.SPI, v.header)
+        flash.select(p, 0)
         p.set(v.address[2], FIRST_PLACE)
 
     # ``slot`` becomes the next slot. Only when it is verified the old one is retired.
@@ -285,7 +328,8 @@ def _add_commit(p: Program, v: Memory) -> None:
         p.byte(Op.ADD, v.sectors, minus(1))
         p.call("next_sector")
         p.call("open_sector")
-        p.call("program_slot")
+        with p.If(MATCH):
+            p.jump("program_slot")
 
     with p.routine("commit_done"):
         p.test(v.found, 1)
@@ -316,14 +360,14 @@ def _add_commit(p: Program, v: Memory) -> None:
     with p.routine("journal_create"):
         p.copy(v.address, v.region)
         p.call("use_header")
-        p.set(v.sectors, records.JOURNAL_SECTORS)
+        p.set(v.sectors, MORE_SECTORS)
         with p.Loop() as loop:
-            p.call("flash_erase")
             p.call("next_sector")
+            p.call("flash_erase")
             p.byte(Op.ADD, v.sectors, minus(1))
             loop.leave(ZERO)
         p.set(v.found, 0)
-        p.set(v.tail, 0)
+        p.set(v.tail, 0)  # so the first slot goes to the sector behind the last, which is the first
         p.copy(v.old, v.region)
         p.byte(Op.ADD, v.old[1], 3 * SECTOR_STEP)
         p.jump("journal_commit")

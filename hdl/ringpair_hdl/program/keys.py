@@ -5,6 +5,7 @@ from ringpair_protocol.admin import Code
 from ringpair_protocol.derivations import CHECK, DEVICE_ID, DEVICE_KEY, HELPER_DIGEST, PUF_KEY, RANDOM
 
 from ringpair_hdl.control.assembler import (
+    CARRY,
     MATCH,
     PUF_BUSY,
     PUF_EXHAUSTED,
@@ -39,6 +40,9 @@ def add_keys(p: Program, v: Memory) -> None:
 def _add_wipe(p: Program, v: Memory) -> None:
     # The end of every operation: nothing secret stays behind except a session's keys.
     with p.routine("wipe"):
+        p.compare(v.status, Code.PUF_FAILED)  # this code and those behind it tell of the hardware
+        with p.If(CARRY):
+            p.copy(v.failure, v.status)
         p.control(Unit.SPONGE_CLEAR)
         p.zero(*v.operation_secrets)
         puf(p, Command.CLEAR)
@@ -72,7 +76,6 @@ def _add_puf_key(p: Program, v: Memory) -> None:
             p.wait(~PUF_BUSY)
             with p.If(PUF_EXHAUSTED):
                 p.set(v.status, Code.PUF_FAILED)
-                p.set(v.failure, Code.PUF_FAILED)
                 p.jump("wipe_and_fail")
             puf(p, Command.NEXT)
         p.jump("key_from_bits")
@@ -95,11 +98,32 @@ def _add_puf_key(p: Program, v: Memory) -> None:
         p.take(Port.SPONGE, v.own_id)
         ok(p, v)
 
-    # The device's own journal, opened: wrap key and its index, next pair index.
-    with p.routine("load_device"):
+    # After power-up: nothing that a cut left behind stays.
+    with p.routine("tidy"):
+        p.phase(Phase.PUF)
+        p.call("regenerate")
+        with p.If(~ZERO):
+            p.ret()
+        p.phase(Phase.BOOT | Phase.FLASH)
+        p.call("open_own_journal")
+        p.call("journal_tidy")
+        p.set(v.peer, 0)
+        with p.Loop() as loop:
+            p.call("open_peer_journal")
+            p.call("journal_tidy")
+            p.add(v.peer, 1)
+            p.compare(v.peer, records.MAX_PEERS)
+            loop.leave(ZERO)
+        p.jump("wipe")
+
+    with p.routine("open_own_journal"):
         p.derive(DEVICE_KEY, puf_key=v.puf_key, salt=v.salt)
         p.take(Port.SPONGE, v.seal_key)
-        p.call("open_device_journal")
+        p.jump("open_device_journal")
+
+    # The device's own journal, opened: wrap key and its index, next pair index.
+    with p.routine("load_device"):
+        p.call("open_own_journal")
         p.call("journal_load")
         p.test(v.found, 1)
         with p.If(ZERO):
@@ -116,7 +140,6 @@ def _add_random(p: Program, v: Memory) -> None:
         with p.If(TRNG_ALARM):
             p.zero(v.buffer)
             p.set(v.status, Code.TRNG_FAILED)
-            p.set(v.failure, Code.TRNG_FAILED)
             p.ret()
         p.derive(RANDOM, raw=v.buffer[:64])
         p.take(Port.SPONGE, v.random)

@@ -52,7 +52,11 @@ class Memory:
         self.direction = field("direction", 1)
         self.pending_peer = field("pending_peer", 1)
         self.pending_epoch = field("pending_epoch", 4)
+        self.new_epoch = field("new_epoch", 4)
         self.attempt = field("attempt", 1)
+        self.permitting = field("permitting", 1)  # the button is held for an enrollment
+        self.walk = field("walk", 1)  # the peer that the button's walk is at
+        self.tried = field("tried", 1)  # and whether it met one
         self.resyncs = field("resyncs", 1)
         self.has_nonce = field("has_nonce", 1)
         self.nonce_pool = field("nonce_pool", messages.NONCE_LENGTH)
