@@ -77,6 +77,7 @@ def test_another_design_is_another_library():
 def test_two_builds_at_once_make_one(cache):
     steps = []
     threads = [threading.Thread(target=build, args=(Still(), steps.append)) for _ in range(2)]
+    threads.append(threading.Thread(target=build, args=(Exerciser(window=77),)))  # goes its own way
     for thread in threads:
         thread.start()
         time.sleep(0.3)
@@ -84,6 +85,11 @@ def test_two_builds_at_once_make_one(cache):
         thread.join()
     assert steps.count("linking the virtual board") == 1
     assert "waiting for another process that compiles the same gateware" in steps
+    for design, answer in ((Still(), b""), (Exerciser(window=77), b"a")):
+        with SimulatedDevice(build(design)) as device:
+            device.write(b"\x01a")
+            device.settle()
+            assert device.read() == answer
 
 
 def test_missing_tools_are_named(cache, monkeypatch):

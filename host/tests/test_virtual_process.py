@@ -236,8 +236,8 @@ def test_button_leds_and_counters(board):
         start = time.monotonic()
         control.press(0.2, wait=True)
         assert time.monotonic() - start > 0.19
-        ask(port, b"\x06\x03\x01x", 1)
-        assert ["led", 3] in [event[1:] for event in control.request("events")["events"]]
+        ask(port, b"\x06\x05\x01x", 1)
+        assert ["led", 5] in [event[1:] for event in control.request("events")["events"]]
         assert control.request("events")["events"] == []
         status = control.status()
         assert status["phase_entries"][6] == 1

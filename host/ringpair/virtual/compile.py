@@ -210,8 +210,8 @@ def _check_ports(netlist: str) -> None:
 def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -> None:
     """Build the library beside its place, then move it there in one step.
 
-    All intermediate files have the key in their name: the compiler keeps a cache of its own, shared by all builds, which
-    must not take the files of one build for those of another that runs at the same time.
+    All intermediate files have the key in their name: the compiler keeps a cache of its own, shared by all builds,
+    which must not take the files of one build for those of another that runs at the same time.
     """
     key = library.parent.name
     top, board, shim = f"top-{key}.cc", f"board-{key}.o", f"shim-{key}.o"
