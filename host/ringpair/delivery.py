@@ -99,10 +99,22 @@ class _Recipient:
             else:
                 self._proven = True
                 done.append(self._settle(message, DELIVERED, peer))
+        if undecided and self._named and not self._proven:
+            self._proven = self._probe(undecided[0].recipient_id)
         return done + self._decide(undecided) if self._proven or self._named else []
+
+    def _probe(self, device_id: str) -> bool:
+        """Whether the board is this device: it alone opens a revocation of its pairing with itself, and finds none."""
+        try:
+            self._board.import_puzzle(self._registry.probe(device_id))
+        except Refused as refusal:
+            return refusal.code == Code.NO_SUCH_PEER
+        return True
 
     def _decide(self, messages: list[Message]) -> list[Delivery]:
         """Messages that the device is past: its table tells whether their pairing came to be."""
+        if not self._proven:
+            return [self._settle(message, REFUSED, code=Code.OLD_PUZZLE) for message in messages]
         live = {row.peer_id.hex(): row.number for row in self._board.peers() if row.state == PeerState.LIVE}
         decided = []
         for message in messages:
@@ -113,7 +125,7 @@ class _Recipient:
     def _settle(self, message: Message, outcome: str, peer: int | None = None, code: Code = Code.OK) -> Delivery:
         if outcome in (DELIVERED, KNOWN):
             self._registry.delivered(message)
-        elif outcome == OUTDATED and self._proven:  # a name alone may be a mistake
+        elif outcome == OUTDATED:
             self._registry.withdraw(message)
         delivery = Delivery(message, outcome, peer, code)
         self._told(delivery)

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     from ringpair.errors import UsageError
 
+    chosen = silicon(arguments)
     try:
         from ringpair.virtual import Settings, build, serve
     except ModuleNotFoundError as problem:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     settings = Settings(
         arguments.name,
         str(build(progress=output.note)),
-        silicon=silicon(arguments),
+        silicon=chosen,
         peer=arguments.peer,
         tcp_port=arguments.tcp,
         tap=arguments.tap,

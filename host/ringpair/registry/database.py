@@ -24,7 +24,7 @@ from . import migrate
 
 HOME_VARIABLE = "RINGPAIR_HOME"
 FILE_NAME = "registry.sqlite"
-LOCK_PATIENCE_S = 5.0
+LOCK_PATIENCE_S = 10.0
 """How long an operation waits for another process to finish its own."""
 
 

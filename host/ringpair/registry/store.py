@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringpair_protocol.admin import Identity
+from ringpair_protocol.messages import MAX_FORWARD
 from ringpair_protocol.pairing import MAX_INDEX, DeviceEntry, make_puzzles, make_reset, make_revocation
 from ringpair_protocol.records import MAX_PEERS
 from sqlalchemy import or_, select
@@ -263,7 +264,7 @@ class Registry:
                 raise RegistryError(
                     f"{a.name} and {b.name} are paired already: import what is in the outbox, or revoke the pairing"
                 )
-            bodies = make_puzzles(entry_a := self.entry(a), entry_b := self.entry(b))
+            bodies = make_puzzles(entry_a := self._issue(session, a), entry_b := self._issue(session, b))
             messages = (
                 _message(PUZZLE, a, entry_a, bodies[0], b.id),
                 _message(PUZZLE, b, entry_b, bodies[1], a.id),
@@ -291,7 +292,7 @@ class Registry:
                     if old.peer_id == peer.id and old.delivered_at is None:
                         old.withdrawn = True
                 if device.state != RETIRED:
-                    entry = self.entry(device)
+                    entry = self._issue(session, device)
                     body, successor = make_revocation(entry, bytes.fromhex(peer.id))
                     messages.append(_message(REVOCATION, device, entry, body, peer.id))
                     self._store_entry(device, successor)
@@ -304,13 +305,41 @@ class Registry:
         self.unlock()
         with self.database.transaction() as session:
             device = _find(session, reference)
-            entry = self.entry(device)
+            entry = self._issue(session, device)
             message = _message(RESET, device, entry, make_reset(entry), None)
             message.withdrawn = True  # never sent by an import: only by the command that asked for it
             session.add(message)
             self._store_entry(device, entry.successor())
             _note(session, "reset", f"{device.name} {device.id}")
         return message
+
+    def probe(self, reference: str) -> bytes:
+        """A message that only this device opens, and that changes nothing on it but the wrap key it uses up."""
+        self.unlock()
+        with self.database.transaction() as session:
+            device = _find(session, reference)
+            entry = self._issue(session, device)
+            body, successor = make_revocation(entry, entry.device_id)
+            self._store_entry(device, successor)
+            _note(session, "probe", f"{device.name} {device.id}")
+        return body
+
+    def _issue(self, session: Session, device: Device) -> DeviceEntry:
+        """The entry to make the next message with.
+
+        A device follows the chain by 64 steps at most. What waits in the outbox are its stepping stones; withdrawn
+        messages and probes are none.
+        """
+        reach = 0
+        for message in _messages(session, device.id):
+            if message.delivered_at or (not message.withdrawn and message.wrap_index - reach <= MAX_FORWARD):
+                reach = message.wrap_index + 1
+        if device.wrap_index - reach > MAX_FORWARD:
+            raise RegistryError(
+                f"{device.name} would be more than {MAX_FORWARD} wrap keys behind the next message, and refuse it: "
+                "import what waits in its outbox first; if nothing does, reset it by its button and enroll it again"
+            )
+        return self.entry(device)
 
     # Outbox
 
