@@ -5,6 +5,7 @@ Selection comes in through a shift register on the admin port's receive line and
 """
 
 from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.lib import io
 from ringpair_hdl.puf.ring_array import PhysicalRings
 
 from .board import Board
@@ -23,12 +24,14 @@ class RingHarness(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        port = platform.request("admin")
+        port = platform.request("admin", dir={"rx": "-", "tx": "-"})
+        m.submodules.rx = rx = io.Buffer("i", port.rx)
+        m.submodules.tx = tx = io.Buffer("o", port.tx)
         m.submodules.rings = rings = PhysicalRings(self.floorplan)
         inputs = Cat(rings.row, rings.col, rings.half, rings.clear)
         shift = Signal(len(inputs) + 2)
-        m.d.sync += [shift.eq(Cat(port.rx.i, shift)), inputs.eq(Mux(shift[-1], shift, inputs))]
+        m.d.sync += [shift.eq(Cat(rx.i, shift)), inputs.eq(Mux(shift[-1], shift, inputs))]
         counts = Signal(len(rings.count.as_value()))
         m.d.sync += counts.eq(Mux(shift[-2], rings.count.as_value(), counts >> 1))
-        m.d.comb += port.tx.o.eq(counts[0])
+        m.d.comb += tx.o.eq(counts[0])
         return m
