@@ -18,8 +18,8 @@ where `layout` and the decision level `t` are relative deviations in units of 2*
 * Reconstruction (one read): bit = R(threshold[helper]) >= 0. The threshold lies in the middle, in units of sigma,
   between the two deviations that the helper value can stand for:
   (Phi^-1(u / 2) + Phi^-1((1 + u) / 2)) / 2 with u = (helper + 1/2) / 8. No ring comes closer than 0.58 sigma to it.
-* margin = min(R, 1023) for R >= 0, min(-R - 1, 1023) otherwise. Rows differ by less than 1 % in S, so margins of
-  different rows compare.
+* margin = min(R >> 2, 255) for R >= 0, min((-R - 1) >> 2, 255) otherwise: about 0.02 sigma a step. Rows differ by less
+  than 1 % in S, so margins of different rows compare.
 
 Search
 ------
@@ -103,7 +103,7 @@ LEVEL_BITS = 13
 """Decision levels, in two's complement."""
 LAYOUT_BITS = 14
 """Layout entries, in two's complement: up to 3.1 %."""
-MARGIN_BITS = 10
+MARGIN_BITS, MARGIN_SHIFT = 8, 2
 MARGIN_MAX = (1 << MARGIN_BITS) - 1
 
 SEARCH_BUDGET = 4096
@@ -276,7 +276,7 @@ class Quantizer:
         bits : bytes
             24 bytes, as from `enroll`.
         margins : list of 192 int
-            Distance of each ring from its threshold, 0..1023.
+            Distance of each ring from its threshold, 0..255.
 
         Raises
         ------
@@ -294,7 +294,7 @@ class Quantizer:
         for ring, total in _with_totals(counts):
             residue = self.residue(counts[ring], total, ring, thresholds[REVERSED[values >> HELPER_BITS * ring & 7]])
             bits |= (residue >= 0) << ring
-            margins.append(min(residue if residue >= 0 else ~residue, MARGIN_MAX))
+            margins.append(min((residue if residue >= 0 else ~residue) >> MARGIN_SHIFT, MARGIN_MAX))
         return bits.to_bytes(BITS_BYTES, "little"), margins
 
 

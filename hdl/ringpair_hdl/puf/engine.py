@@ -6,11 +6,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
 
+from .microcode import Access, Action, Address, Condition, Jump, Operand
+from .program import control_words
 from .quantizer import Comparator, rom_words
 from .rings import ReadSignature
-from .search import Entry, Search
 
-__all__ = ["Command", "PufEngine"]
+__all__ = ["Command", "Entry", "PufEngine"]
 
 
 class Command(enum.Enum, shape=3):
@@ -32,6 +33,52 @@ class Command(enum.Enum, shape=3):
     """Overwrite memory and registers."""
 
 
+class Entry(data.Struct):
+    """A ring in the memory, after the quantizer."""
+
+    margin: puf.MARGIN_BITS
+    ranked: 1  # has a rank
+    unused: 6
+    bit: 1
+
+
+class Sequencer(wiring.Component):
+    """Control ROM and program counter: one instruction a cycle.
+
+    Attributes
+    ----------
+    clear : In(1)
+        Begin again. `stale` is then high for one cycle, in which the instruction must have no effect; so after reset.
+    page : In(1)
+        Upper half of the ROM.
+    conditions : In(16)
+        By number of `Condition`.
+    instruction : Out(16)
+    stale : Out(1)
+    """
+
+    def __init__(self):
+        super().__init__(
+            {"clear": In(1), "page": In(1), "conditions": In(16), "instruction": Out(16), "stale": Out(1, init=1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.control = control = Memory(shape=16, depth=256, init=control_words())
+        port = control.read_port()
+        jump = data.View(Jump, port.data)
+        following, address, taken = Signal(7), Signal(7), Signal()
+        is_access = port.data[14:].all()
+        m.d.comb += [
+            self.instruction.eq(port.data),
+            taken.eq(self.conditions.bit_select(jump.condition.as_value(), 1) & ~is_access & ~self.stale),
+            address.eq(Mux(taken, jump.target, following)),
+            port.addr.eq(Cat(address, self.page)),
+        ]
+        m.d.sync += [self.stale.eq(self.clear), following.eq(Mux(self.clear, 0, address + 1))]
+        return m
+
+
 class PufEngine(wiring.Component):
     """PUF without the rings: counts in, candidate bits out, bit for bit as `ringpair_protocol.puf`.
 
@@ -39,19 +86,20 @@ class PufEngine(wiring.Component):
     command is taken at once and does nothing.
 
     ==============  ======================================================================
-    MEASURE_1       48 * (window + 36): 26 400 cycles at 12 MHz
+    MEASURE_1       48 * (window + 37): 26 400 cycles at 12 MHz
     MEASURE_16      16 times that
     ENROLL          18 300 cycles, and the waiting for `o`
-    RECONSTRUCT     5 100 cycles, and the waiting for `i`
-    BITS            410 cycles, and the waiting for `o`
-    NEXT            at most 450 cycles
-    CLEAR, `clear`  257 cycles
+    RECONSTRUCT     5 900 cycles, and the waiting for `i`
+    BITS            630 cycles, and the waiting for `o`
+    NEXT            at most 1 700 cycles
+    CLEAR, `clear`  460 cycles
     ==============  ======================================================================
 
     Apart from NEXT, whose duration depends on the number of tries, no duration depends on counts or bits.
 
-    Memory, 256 words of 16 bits: 0..191 counts or, after ENROLL and RECONSTRUCT, `Entry`; 193..239 ring numbers by
-    rank; 240..255 the ranks of the present pattern. After ENROLL the margins mean nothing.
+    The engine is a small microprogrammed machine: `microcode.py` has its instructions, `program.py` the program. The
+    memory has 256 words of 16 bits: 0..191 counts or, after ENROLL and RECONSTRUCT, `Entry`; the rest belongs to the
+    search. After ENROLL the margins mean nothing.
 
     Parameters
     ----------
@@ -70,11 +118,12 @@ class PufEngine(wiring.Component):
     read : Out(ReadSignature())
         To the ring reader.
     tries : Out
-        Number of the present candidate, from 1; 0 when there is none.
+        Number of the present candidate, from 1; 0 when there is none. During MEASURE_16 it counts reads.
     exhausted : Out(1)
-        NEXT was refused: the budget is used up, or nothing was reconstructed. The candidate is unchanged.
+        NEXT was refused: the budget is used up, or nothing was reconstructed. The candidate is unchanged. Until the
+        next MEASURE, ENROLL or RECONSTRUCT.
     dead : Out(1)
-        At ENROLL: a ring gave 0, or a sum overflowed. Neither bits nor helper data must be used.
+        A sum overflowed, or a ring had 0 at ENROLL: neither bits nor helper data must be used. Until the next MEASURE.
     """
 
     def __init__(self, quantizer: puf.Quantizer | None = None, *, budget: int = puf.SEARCH_BUDGET):
@@ -89,7 +138,7 @@ class PufEngine(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(8)),
                 "read": Out(ReadSignature()),
-                "tries": Out(range(budget + 1)),
+                "tries": Out(range(max(budget, puf.ENROLL_READS) + 1)),
                 "exhausted": Out(1),
                 "dead": Out(1),
             }
@@ -97,223 +146,160 @@ class PufEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
-        m.submodules.rom = rom = Memory(shape=16, depth=256, init=rom_words(self.quantizer))
-        m.submodules.comparator = self.comparator = Comparator()
-        m.submodules.search = self.search = Search()
-        self.rom, self.port, self.writer = rom.read_port(), memory.read_port(), memory.write_port()
+        m.submodules.sequencer = sequencer = Sequencer()
+        self.jump = data.View(Jump, sequencer.instruction)
+        self.access = data.View(Access, sequencer.instruction)
+        self.is_access = sequencer.instruction[14:].all()
+        self.command = self.cmd.payload.as_value()
+        m.d.comb += [sequencer.clear.eq(self.clear), sequencer.page.eq(self.command[2])]
 
-        # The ring (or place and channel) at hand; its number goes up to 192 and, to overwrite all, to 255.
-        self.n, self.next_n, self.next_in_row = Signal(8), Signal(), Signal()
-        self.all_rings = self.n[6:].all()
-        self.row_ends = self.n[:4].all()
-        step = self.next_n | self.search.next_ring
-        low = self.n[:4] + (step | self.next_in_row)
-        m.d.sync += self.n.eq(Cat(low[:4], self.n[4:] + (low[4] & step)))
+        datapath = Module()
+        datapath.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
+        datapath.submodules.rom = rom = Memory(shape=16, depth=256, init=rom_words(self.quantizer))
+        datapath.submodules.comparator = self.comparator = Comparator()
+        self.words, self.writer, self.rom = memory.read_port(), memory.write_port(), rom.read_port()
+        self.n = Signal(8)  # ring, or place and channel
+        self.p, self.borrow = Signal(9), Signal()
+        self.node = Signal(5, init=1)  # decisions or helper bits behind a leading 1
+        self.byte, self.bits = Signal(8), Signal(3)  # byte on its way in or out, and how many of its bits are there
+        self.registers(datapath)
+        self.memory_access(datapath)
+        self.comparison(datapath)
+        self.outside(datapath, ~sequencer.stale)
+        m.d.comb += sequencer.conditions.eq(self.conditions())
+        m.submodules.datapath = ResetInserter(self.clear | sequencer.stale | self.action(Action.FORGET))(datapath)
+        return m
 
-        self.node = Signal(5, init=1)  # decisions of the binary search, or helper bits, behind a leading 1
-        self.shift, self.bit = Signal(8), Signal(3)  # a byte on its way in or out, and its bits so far
-        self.reads = Signal(range(puf.ENROLL_READS))
-        self.overflow = Signal()
-        self.start_clear = Signal()
-        self.enrolling = self.cmd.payload == Command.ENROLL
-        m.d.comb += self.o.payload.eq(self.shift)
+    def action(self, *actions):
+        """Whether the instruction is one of these."""
+        return Cat(self.jump.action.as_value() == action.value for action in actions).any()
 
-        self.memory_access(m)
-        with m.FSM(name="step"):
-            self.commands(m)
-            self.measurement(m)
-            self.quantization(m)
-            self.output(m)
-        return ResetInserter(self.clear | self.start_clear)(m)
+    def conditions(self):
+        """Value of each `Condition`, by number."""
+        values = {
+            Condition.NEVER: Const(0),
+            Condition.ALWAYS: Const(1),
+            Condition.COMMAND: self.cmd.valid,
+            Condition.COMMAND_0: self.command[0],
+            Condition.COMMAND_1: self.command[1],
+            Condition.MEASURING: ~self.read.done,
+            Condition.NO_BYTE: ~self.i.valid,
+            Condition.NOT_TAKEN: ~self.o.ready,
+            Condition.ALL: self.n[6:].all(),
+            Condition.IN_ROW: self.n[:4].any(),
+            Condition.NOT_LAST: ~self.n[:4].all(),
+            Condition.IN_BYTE: self.bits.any(),
+            Condition.STEPS: ~self.comparator.last,
+            Condition.LIMIT: Mux(self.command[2], (self.tries == 0) | (self.tries == self.budget), self.tries[4]),
+            Condition.BORROW: self.borrow,
+            Condition.ZERO: ~self.p.any(),
+        }
+        return Cat(values[condition] for condition in Condition)
+
+    def registers(self, m):
+        """Counters and shift registers."""
+        n, last_in_row = self.n, self.n[:4].all()
+        step = self.action(Action.WIPE, Action.COLLECT, Action.STORE, Action.BIT, Action.NEXT_N)
+        in_row = self.action(Action.ROW) | self.action(Action.ADD) & n[:4].any()
+        m.d.sync += [n[:4].eq(n[:4] + (step | in_row)), n[4:].eq(n[4:] + (step & last_in_row))]
+        with m.If(self.action(Action.SWEPT, Action.PREPARE, Action.READY)):
+            m.d.sync += n.eq(0)
+
+        with m.If(self.action(Action.COUNT, Action.SWEPT)):
+            m.d.sync += self.tries.eq(self.tries + 1)
+        with m.If(self.action(Action.PREPARE)):
+            m.d.sync += [self.tries.eq(0), self.exhausted.eq(0)]
+        with m.If(self.action(Action.REFUSE)):
+            m.d.sync += self.exhausted.eq(1)
+
+        bit = Signal()
+        takes, decides = self.action(Action.TAKE_BIT), self.action(Action.DECIDE_BIT, Action.DECIDE_HELPER)
+        m.d.comb += bit.eq(Mux(self.action(Action.BIT), self.words.data[15], self.comparator.above))
+        with m.If(self.action(Action.TAKE_BIT, Action.DECIDE_HELPER, Action.BIT)):
+            m.d.sync += [self.byte.eq(Cat(self.byte[1:], bit)), self.bits.eq(self.bits + 1)]
+        with m.If(self.action(Action.TAKE)):
+            m.d.sync += self.byte.eq(self.i.payload)
+        with m.If(takes | decides):
+            m.d.sync += self.node.eq(Cat(Mux(takes, self.byte[0], self.comparator.above), self.node))
+        with m.If(self.action(Action.STORE, Action.READY)):
+            m.d.sync += self.node.eq(1)
 
     def memory_access(self, m):
-        """One address for reading and writing; what is written is a sum or, with `replace`, one operand."""
-        search, comparator = self.search, self.comparator
-        self.address, self.write, self.replace = Signal(8), Signal(), Signal()
-        self.by_place, self.searching, self.give_count, self.give_entry = Signal(), Signal(), Signal(), Signal()
-        self.entry = data.View(Entry, Signal(16, name="entry"))
-        channel, half, row, col = self.n[0:2], self.n[2], self.n[3:5], self.n[5:8]
+        """One address for reading and writing; what is written is data + operand or, with `replace`, the operand."""
+        access, n, p, words = self.access, self.n, self.p, self.words
+        address, place = Signal(8), self.action(Action.FETCH, Action.COLLECT)
+        channel, half, row, col = n[0:2], n[2], n[3:5], n[5:8]
         x = Signal(4)
+        m.d.comb += [x.eq(col + Mux(channel[1], puf.COLUMNS, 0)), self.read.index.eq(Cat(row, col, half))]
+        m.d.comb += address.eq(Mux(place, Cat(x[:2], row, channel[0], half, x[2:]), n))  # puf.ring_number
+        with m.If(self.is_access):
+            with m.Switch(access.address):
+                with m.Case(Address.WORD):
+                    m.d.comb += address.eq(Cat(access.word, 1))
+                with m.Case(Address.P):
+                    m.d.comb += address.eq(p)
+                with m.Case(Address.RANK):
+                    m.d.comb += address.eq(~p)
+
+        def operand_is(*operands):
+            return self.is_access & Cat(access.operand == operand for operand in operands).any()
+
+        entry = data.View(Entry, Signal(16, name="entry"))
         m.d.comb += [
-            x.eq(col + Mux(channel[1], puf.COLUMNS, 0)),
-            self.read.index.eq(Cat(row, col, half)),
-            self.entry.margin.eq(comparator.margin),
+            entry.margin.eq(self.comparator.margin),
+            entry.bit.eq(Mux(self.command[0], self.comparator.above, self.node[3])),
         ]
-        operand = Signal(16)
-        count = self.read.count[channel]
-        m.d.comb += operand.eq(
-            Mux(self.give_count, count, 0) | Mux(self.give_entry, self.entry.as_value(), 0) | search.operand
-        )
-        total = Signal(17)
+        collect, fresh = self.action(Action.COLLECT), ~self.tries[:4].any()
+        inverted = operand_is(Operand.MINUS_P, Operand.DECREMENT)
+        operand, total, replace = Signal(16), Signal(17), Signal()
+        p_part = Mux(operand_is(Operand.PLUS_P, Operand.MINUS_P), p, 0) ^ inverted.replicate(16)
+        selected = [Mux(collect & (channel == c), self.read.count[c], 0) for c in range(puf.CHANNELS)]
         m.d.comb += [
-            self.address.eq(self.n),
-            total.eq(operand + self.port.data),
-            search.data.eq(self.port.data),
-            search.ring.eq(self.n),
-            comparator.count.eq(self.port.data),
-            comparator.rom.eq(self.rom.data),
-            self.rom.addr.eq(self.n),
-            self.port.addr.eq(self.address),
-            self.writer.addr.eq(self.address),
-            self.writer.en.eq(self.write | search.write),
-            self.writer.data.eq(Mux(self.replace | search.replace, operand, total)),
+            operand.eq(
+                p_part
+                | (selected[0] | selected[1] | selected[2] | selected[3])
+                | Mux(self.action(Action.STORE), entry.as_value(), 0)
+                | Mux(operand_is(Operand.N), n, 0)
+                | Cat(Const(0, 8), operand_is(Operand.RANKED), Const(0, 6), operand_is(Operand.FLIP))
+            ),
+            total.eq(words.data + operand + operand_is(Operand.INCREMENT, Operand.MINUS_P)),
+            replace.eq(self.action(Action.WIPE, Action.STORE) | collect & fresh | operand_is(Operand.N)),
+            words.addr.eq(address),
+            self.writer.addr.eq(address),
+            self.writer.data.eq(Mux(replace, operand, total)),
+            self.writer.en.eq(self.action(Action.WIPE, Action.STORE, Action.COLLECT) | self.is_access & access.write),
         ]
-        with m.If(self.by_place):  # ringpair_protocol.puf.ring_number
-            m.d.comb += self.address.eq(Cat(x[:2], row, channel[0], half, x[2:]))
-        with m.If(self.searching):
-            m.d.comb += self.address.eq(search.address)
-        with m.If(self.give_count & ~self.replace & total[16]):
-            m.d.sync += self.overflow.eq(1)
+        with m.If(self.is_access & access.load_p):
+            m.d.sync += p.eq(total)
+        with m.If(self.is_access):
+            m.d.sync += self.borrow.eq(total[len(p)])
+        with m.If(collect):
+            m.d.sync += self.dead.eq(~fresh & (self.dead | total[16]))
 
-    def commands(self, m):
-        """Overwriting, the choice of what to do, and the end of a command."""
-        with m.State("OVERWRITE"):
-            m.d.comb += [self.write.eq(1), self.replace.eq(1), self.next_n.eq(1), self.read.clear.eq(1)]
-            with m.If(self.n.all()):
-                m.d.comb += self.cmd.ready.eq(self.cmd.payload == Command.CLEAR)
-                m.next = "REST"
-        with m.State("REST"):
-            with m.If(self.cmd.valid):
-                with m.Switch(self.cmd.payload):
-                    with m.Case(Command.MEASURE_1, Command.MEASURE_16):
-                        m.d.sync += [self.tries.eq(0), self.overflow.eq(0)]
-                        m.next = "MEASURE"
-                    with m.Case(Command.ENROLL, Command.RECONSTRUCT):
-                        m.d.sync += [self.tries.eq(0), self.exhausted.eq(0), self.dead.eq(self.overflow)]
-                        m.d.comb += self.search.restart.eq(1)
-                        m.next = "ROW"
-                    with m.Case(Command.BITS):
-                        m.next = "BITS_READ"
-                    with m.Case(Command.NEXT):
-                        m.next = "SEARCH"
-                        with m.If((self.tries == 0) | (self.tries == self.budget)):
-                            m.d.sync += self.exhausted.eq(1)
-                            m.next = "DONE"
-                        with m.Else():
-                            m.d.sync += self.tries.eq(self.tries + 1)
-                            m.d.comb += self.search.start.eq(1)
-                    with m.Case(Command.CLEAR):
-                        m.d.comb += self.start_clear.eq(1)
-                    with m.Default():
-                        m.next = "DONE"
-        with m.State("SEARCH"):
-            m.d.comb += self.searching.eq(1)
-            with m.If(self.search.done):
-                m.next = "DONE"
-        with m.State("DONE"):
-            m.d.comb += self.cmd.ready.eq(1)
-            m.d.sync += [self.n.eq(0), self.node.eq(1), self.bit.eq(0)]
-            m.next = "REST"
-
-    def measurement(self, m):
-        """Place after place, four rings at a time; 16 rounds for enrollment."""
-        with m.State("MEASURE"):
-            with m.If(~self.all_rings):
-                m.d.comb += self.read.start.eq(1)
-                m.next = "AWAIT"
-            with m.Else():
-                m.d.sync += [self.n.eq(0), self.reads.eq(self.reads + 1)]
-                with m.If((self.cmd.payload == Command.MEASURE_1) | self.reads.all()):
-                    m.d.sync += self.reads.eq(0)
-                    m.next = "DONE"
-        with m.State("AWAIT"):
-            with m.If(self.read.done):
-                m.next = "FETCH"
-        with m.State("FETCH"):
-            m.d.comb += self.by_place.eq(1)
-            m.next = "COLLECT"
-        with m.State("COLLECT"):
-            m.d.comb += [
-                *(self.by_place.eq(1), self.write.eq(1), self.give_count.eq(1)),
-                *(self.replace.eq(~self.reads.any()), self.next_n.eq(1)),
-            ]
-            m.next = "FETCH"
-            with m.If(self.n[:2].all()):
-                m.next = "MEASURE"
-
-    def quantization(self, m):
-        """Row after row: the sum of its 16 counts, then ring after ring one decision or four."""
+    def comparison(self, m):
+        """Orders to the comparator; levels and layout entries."""
         comparator = self.comparator
-        with m.State("ROW"):
-            m.d.comb += [comparator.clear_total.eq(1), self.next_in_row.eq(1)]
-            m.next = "SUM"
-            with m.If(self.all_rings):
-                m.d.sync += self.tries.eq(~self.enrolling)
-                m.next = "DONE"
-        with m.State("SUM"):
-            m.d.comb += comparator.add.eq(1)
-            with m.If(self.n[:4].any()):
-                m.d.comb += self.next_in_row.eq(1)
-            with m.Else():
-                m.next = "RING"
-        with m.State("RING"):
-            m.next = "HELPER"
-            with m.If(self.enrolling):
-                m.next = "LEVEL"
+        m.d.comb += [
+            comparator.count.eq(self.words.data),
+            comparator.rom.eq(self.rom.data),
+            comparator.clear_total.eq(self.action(Action.ROW)),
+            comparator.add.eq(self.action(Action.ADD)),
+            comparator.load.eq(self.action(Action.LOAD)),
+            comparator.step.eq(self.action(Action.STEP)),
+            self.rom.addr.eq(self.n),
+        ]
+        with m.If(self.action(Action.LEVEL)):
+            m.d.comb += self.rom.addr.eq(Cat(self.node[:4], ~self.command[0], Const(6, 3)))
+        with m.If(self.action(Action.LOAD) & ~self.command[0] & (self.words.data == 0)):
+            m.d.sync += self.dead.eq(1)
 
-        with m.State("HELPER"):  # three bits; at a byte boundary straight from the stream
-            byte = Mux(self.bit == 0, self.i.payload, self.shift)
-            m.d.comb += self.i.ready.eq(self.bit == 0)
-            with m.If(self.i.valid | (self.bit != 0)):
-                m.d.sync += [
-                    self.node.eq(Cat(byte[0], self.node)),
-                    self.shift.eq(byte[1:]),
-                    self.bit.eq(self.bit + 1),
-                ]
-                with m.If(self.node[2]):
-                    m.next = "LEVEL"
-
-        with m.State("LEVEL"):
-            m.d.comb += self.rom.addr.eq(Cat(self.node[:4], self.enrolling, Const(6, 3)))
-            m.next = "LOAD"
-        with m.State("LOAD"):
-            m.d.comb += comparator.load.eq(1)
-            with m.If(self.enrolling & (self.port.data == 0)):
-                m.d.sync += self.dead.eq(1)
-            m.next = "MULTIPLY"
-        with m.State("MULTIPLY"):
-            m.d.comb += comparator.step.eq(1)
-            with m.If(comparator.last):
-                m.next = "STORE"
-                with m.If(self.enrolling):
-                    m.next = "DECIDE"
-        with m.State("DECIDE"):  # the first decision is the bit, the others are helper bits and go out
-            m.d.sync += self.node.eq(Cat(comparator.above, self.node))
-            m.next = "LEVEL"
-            with m.If(self.node[3]):
-                m.next = "STORE"
-            with m.If(~self.node[0] | self.node[1:].any()):
-                m.d.sync += [self.shift.eq(Cat(self.shift[1:], comparator.above)), self.bit.eq(self.bit + 1)]
-                with m.If(self.bit.all()):
-                    m.next = "EMIT"
-        with m.State("STORE"):
-            m.d.comb += [
-                self.entry.bit.eq(Mux(self.enrolling, self.node[3], comparator.above)),
-                *(self.give_entry.eq(1), self.replace.eq(1), self.write.eq(1), self.next_n.eq(1)),
-            ]
-            m.d.sync += self.node.eq(1)
-            m.next = "RING"
-            with m.If(self.row_ends):
-                m.next = "ROW"
-
-    def output(self, m):
-        """Bits of the candidate, and bytes to the stream."""
-        with m.State("BITS_READ"):
-            m.next = "BITS_SHIFT"
-            with m.If(self.all_rings):
-                m.next = "DONE"
-        with m.State("BITS_SHIFT"):
-            m.d.comb += self.next_n.eq(1)
-            m.d.sync += [self.shift.eq(Cat(self.shift[1:], self.port.data[15])), self.bit.eq(self.bit + 1)]
-            m.next = "BITS_READ"
-            with m.If(self.bit.all()):
-                m.next = "EMIT"
-        with m.State("EMIT"):
-            m.d.comb += self.o.valid.eq(1)
-            with m.If(self.o.ready):
-                m.next = "BITS_READ"
-                with m.If(self.enrolling):
-                    m.next = "LEVEL"
-                    with m.If(self.node[4]):
-                        m.next = "STORE"
+    def outside(self, m, valid):
+        """Streams and orders to the reader."""
+        m.d.comb += [
+            self.cmd.ready.eq(self.action(Action.READY) & valid),
+            self.i.ready.eq(self.action(Action.TAKE) & valid),
+            self.o.valid.eq(self.action(Action.EMIT) & valid),
+            self.o.payload.eq(self.byte),
+            self.read.start.eq(self.action(Action.START) & valid),
+            self.read.clear.eq(self.action(Action.WIPE)),
+        ]

@@ -8,6 +8,7 @@ from ringpair_protocol import puf
 __all__ = ["Comparator", "boundary_address", "rom_words", "threshold_address"]
 
 WORD = 16
+SHIFT = puf.MARGIN_SHIFT
 TOTAL_BITS = puf.COUNT_BITS + 4
 STEPS = puf.FRACTION_BITS + 1
 """Bits of the factor 2**18 + layout + level."""
@@ -59,8 +60,8 @@ class Comparator(wiring.Component):
     last : Out(1)
     above : Out(1)
         R >= 0.
-    margin : Out(10)
-        min(R, 1023) or min(-R - 1, 1023).
+    margin : Out(8)
+        min(R >> 2, 255) or min((-R - 1) >> 2, 255).
     """
 
     def __init__(self):
@@ -118,6 +119,6 @@ class Comparator(wiring.Component):
 
         m.d.comb += self.above.eq(product[-1])
         excess = Signal()
-        m.d.comb += excess.eq(Cat(bit ^ self.above for bit in product[puf.MARGIN_BITS : -1]).any())
-        m.d.comb += self.margin.eq(Cat(bit ^ self.above | excess for bit in product[: puf.MARGIN_BITS]))
+        m.d.comb += excess.eq(Cat(bit ^ self.above for bit in product[SHIFT + puf.MARGIN_BITS : -1]).any())
+        m.d.comb += self.margin.eq(Cat(bit ^ self.above | excess for bit in product[SHIFT : SHIFT + puf.MARGIN_BITS]))
         return m
