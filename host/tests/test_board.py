@@ -180,6 +180,16 @@ def test_a_late_reply_is_not_taken_for_another_command(device, board):
         board.enroll()
 
 
+def test_a_late_reply_is_not_taken_for_a_new_one_to_the_same_command(device, board):
+    held = []
+    device.damage_out = replies_only(Opcode.STATUS, lambda raw: held.append(raw) or b"")
+    with pytest.raises(NoReply):
+        board.command(Opcode.STATUS, timeout=0.2)
+    device.hold_button()
+    device.damage_out = lambda raw: (held.pop() if held else b"") + raw  # the old one comes just before the next reply
+    assert board.status().button
+
+
 def test_a_damaged_command_is_sent_again(couple):
     a, b, one, _ = couple
     a.connect(0)
@@ -350,6 +360,23 @@ def test_any_bytes_are_an_event_or_a_protocol_error(payload):
     except ProtocolError:
         return
     assert isinstance(event, SessionUp | SessionFailed | PeerOut | Text | Started | Closed | ResetDone)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bytes([Event.SESSION, Role.RESPONDER, 3]) + bytes(4 + 8),
+        bytes([Event.FAILED, Code.TIMED_OUT, 3]),
+        bytes([Event.CLOSED, Code.OK]),
+        bytes([Event.STARTED]) + IDENTITY.to_bytes(),
+        bytes([Event.RESET_DONE]),
+    ],
+)
+def test_events_have_one_length(body):
+    parse_event(body)
+    for wrong in (body[:-1], body + b"\0"):
+        with pytest.raises(ProtocolError):
+            parse_event(wrong)
 
 
 @given(st.text(max_size=600))

@@ -106,7 +106,7 @@ def test_the_same_port_by_another_name(board, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(board.port)
     transport = open_port(board.port)
-    with pytest.raises(PortBusy):
+    with pytest.raises(PortBusy, match=f"process {os.getpid()} "):
         open_port(str(link))
     transport.close()
     open_port(str(link)).close()
