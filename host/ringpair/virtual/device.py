@@ -95,7 +95,7 @@ class SimulatedDevice:
         self._native = native.load(library if isinstance(library, Path) else build(library))
         memory = flash if isinstance(flash, mmap.mmap) else bytearray(flash)
         self._memory = (ctypes.c_uint8 * size).from_buffer(memory)
-        self._board = self._native.board_new(
+        self._board: int | None = self._native.board_new(
             native.native_parameters(self.parameters, two_phase, trace, log), self._memory
         )
         self.status: Status = self._native.board_status(self._board).contents
@@ -120,6 +120,12 @@ class SimulatedDevice:
             self._board = None
             del self._memory
 
+    @property
+    def _handle(self) -> int:
+        if self._board is None:
+            raise ValueError("the device is closed: make a new one")
+        return self._board
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):
             self.close()
@@ -128,12 +134,12 @@ class SimulatedDevice:
 
     def write(self, data: bytes, *, peer: bool = False) -> None:
         """Queue bytes for the device's admin (or peer) line. Without power they are lost."""
-        self._native.board_write(self._board, peer, data, len(data))
+        self._native.board_write(self._handle, peer, data, len(data))
 
     def read(self, *, peer: bool = False) -> bytes:
         """Everything the device has sent on its admin (or peer) line since the last call."""
         result = b""
-        while count := self._native.board_read(self._board, peer, self._buffer, _READ):
+        while count := self._native.board_read(self._handle, peer, self._buffer, _READ):
             result += self._buffer.raw[:count]
         return result
 
@@ -154,7 +160,7 @@ class SimulatedDevice:
         Stop
             Why it ended.
         """
-        return Stop(self._native.board_run(self._board, cycles, admin, peer, until_quiet))
+        return Stop(self._native.board_run(self._handle, cycles, admin, peer, until_quiet))
 
     def settle(self, limit: int = 120_000_000) -> None:
         """Run until quiet.
@@ -188,25 +194,25 @@ class SimulatedDevice:
 
     def power_on(self) -> None:
         """Configure the chip: registers and block RAM as in the bitstream, flash as it was left."""
-        self._native.board_power(self._board, True)
+        self._native.board_power(self._handle, True)
 
     def power_off(self) -> None:
         """Take the power away, now. A flash operation under way stays half done."""
-        self._native.board_power(self._board, False)
+        self._native.board_power(self._handle, False)
 
     def cut_at(self, cycle: int) -> None:
         """Take the power away at this cycle."""
-        self._native.board_cut_at(self._board, cycle)
+        self._native.board_cut_at(self._handle, cycle)
 
     def cut_in_program(self, number: int = 1, fraction: float = 0.5) -> None:
         """Take the power away during the ``number``-th page program from now, after this fraction of its time."""
         self._check_cut(number, fraction)
-        self._native.board_cut_in_program(self._board, number, fraction)
+        self._native.board_cut_in_program(self._handle, number, fraction)
 
     def cut_in_erase(self, number: int = 1, fraction: float = 0.5) -> None:
         """Take the power away during the ``number``-th erase from now, after this fraction of its time."""
         self._check_cut(number, fraction)
-        self._native.board_cut_in_erase(self._board, number, fraction)
+        self._native.board_cut_in_erase(self._handle, number, fraction)
 
     @staticmethod
     def _check_cut(number: int, fraction: float) -> None:
@@ -215,11 +221,11 @@ class SimulatedDevice:
 
     def press(self, seconds: float | None = None) -> None:
         """Press the button for some (virtual) time, or until `release`."""
-        self._native.board_button(self._board, True, 0 if seconds is None else max(1, self.parameters.cycles(seconds)))
+        self._native.board_button(self._handle, True, 0 if seconds is None else max(1, self.parameters.cycles(seconds)))
 
     def release(self) -> None:
         """Let the button go."""
-        self._native.board_button(self._board, False, 0)
+        self._native.board_button(self._handle, False, 0)
 
     @property
     def led(self) -> int:
@@ -233,16 +239,16 @@ class SimulatedDevice:
         doubles = ctypes.POINTER(ctypes.c_double)
         if isinstance(rings, RingReads):
             table = by_slot(rings.counts)
-            self._native.board_ring_table(self._board, table.ctypes.data_as(doubles), len(table))
+            self._native.board_ring_table(self._handle, table.ctypes.data_as(doubles), len(table))
             self._keep = table
         else:
             arrays = [by_slot(values) for values in (rings.mean, rings.white, rings.slow)]
-            self._native.board_ring_model(self._board, *(a.ctypes.data_as(doubles) for a in arrays), rings.memory)
+            self._native.board_ring_model(self._handle, *(a.ctypes.data_as(doubles) for a in arrays), rings.memory)
             self._keep = None
 
     def set_noise(self, noise: NoiseSource) -> None:
         """Another random source, from the next bit on."""
-        self._native.board_noise_source(self._board, noise.one, noise.repeat)
+        self._native.board_noise_source(self._handle, noise.one, noise.repeat)
 
     @property
     def flash(self) -> memoryview:
@@ -255,7 +261,7 @@ class SimulatedDevice:
         if not self.status.events:
             return result
         entries = (native.NativeEvent * 256)()
-        while count := self._native.board_events(self._board, entries, len(entries)):
+        while count := self._native.board_events(self._handle, entries, len(entries)):
             result += [Event(e.cycle, EventKind(e.kind), e.value) for e in entries[:count]]
         return result
 
