@@ -117,11 +117,15 @@ class NorFlash:
         self._selected = True
         self._input = bytearray()
 
+    def peek(self) -> int:
+        """What the next transfer will answer, whatever comes in meanwhile: for a bench that works bit by bit."""
+        return self._answer(len(self._input))
+
     def transfer(self, byte: int) -> int:
         """Eight clocks: one byte in, one out (0xff while the output is not driven)."""
         if not self._selected:
             raise RuntimeError("the flash is not selected: select it before a transfer")
-        answer = self._answer(len(self._input))
+        answer = self.peek()
         if len(self._input) < 4 + PAGE:
             self._input.append(byte)
         elif self._input[0] == Command.PAGE_PROGRAM:  # only the last 256 bytes of data count

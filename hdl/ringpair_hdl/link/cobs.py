@@ -140,7 +140,7 @@ class FrameEncoder(wiring.Component):
     wipe : In(1)
         Write a zero to the next address in each cycle. The frame under way is lost.
     last : Out(1)
-        Of `wipe`: the highest address.
+        With `wipe`: the next address is the one where a frame begins, so that the turn of a half is over.
     """
 
     i: In(stream.Signature(8))
@@ -179,7 +179,7 @@ class FrameEncoder(wiring.Component):
             crc.bit.eq(shift[0]),
             self.address.eq(Mux(zero, code, here)),
             self.write.eq(storing | self.wipe),
-            self.last.eq(here == 0xFF),
+            self.last.eq(here == TX_START),
             self.i.ready.eq(~running & ~storing & ~self.busy & self.free & ~full),
         ]
         with m.Switch(step):

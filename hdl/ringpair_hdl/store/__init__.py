@@ -1,0 +1,5 @@
+"""SPI NOR flash."""
+
+from .spi import SpiEngine
+
+__all__ = ["SpiEngine"]
