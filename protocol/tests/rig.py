@@ -197,7 +197,7 @@ def connect(a: Board, b: Board, carrier: Carrier = Carrier.WIRE) -> int:
     reply, *rest = a.device.admin(bytes([Opcode.CONNECT, 0, carrier]))
     assert reply.payload == bytes([0x80 | Opcode.CONNECT, Code.OK])
     messages, at_a, at_b = converse(a, b, wire(rest))
-    assert at_a[-1][0] == at_b[-1][0] == Event.SESSION
+    assert [event[0] for event in (*at_a[-1:], *at_b[-1:])] == [Event.SESSION] * 2, "no session"
     assert at_a[-1][7:] == at_b[-1][7:]
     return messages
 

@@ -127,6 +127,7 @@ class TwoDevices(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.boards = paired()[:2]
+        connect(*self.boards)
         self.pool: list[tuple[int, bytes]] = []  # receiver, message
         self.sent: list[set[bytes]] = [set(), set()]
         self.heard: list[list[bytes]] = [[], []]
@@ -147,11 +148,12 @@ class TwoDevices(RuleBasedStateMachine):
         self.at(i, lambda device: device.admin(bytes([Opcode.CONNECT]) + CONNECT_WIRE))
 
     @precondition(lambda self: self.pool)
-    @rule(data=st.data(), keep=st.booleans())
-    def delivers_any(self, data: st.DataObject, keep: bool) -> None:
+    @rule(data=st.data(), keep=st.booleans(), times=st.integers(1, 2))
+    def delivers_any(self, data: st.DataObject, keep: bool, times: int) -> None:
         k = data.draw(st.integers(0, len(self.pool) - 1))
         to, message = self.pool[k] if keep else self.pool.pop(k)
-        self.at(to, lambda device: device.peer(message))
+        for _ in range(times):
+            self.at(to, lambda device: device.peer(message))
 
     @precondition(lambda self: self.pool)
     @rule(count=st.integers(1, 4))
@@ -173,11 +175,15 @@ class TwoDevices(RuleBasedStateMachine):
         self.boards[i].flash.cut = None
         self.boards[i].start()
 
-    @rule(i=st.integers(0, 1))
-    def sends(self, i: int) -> None:
-        text = b"%d" % next(self.numbers)
+    @rule(i=st.integers(0, 1), copies=st.integers(0, 2))
+    def sends(self, i: int, copies: int) -> None:
+        """Some copies arrive at once, another one stays on its way."""
+        text, before = b"%d" % next(self.numbers), self.pool
         self.sent[i].add(text)
         self.at(i, lambda device: device.admin(bytes([Opcode.SEND]) + text))
+        if self.pool[-1:] != before[-1:]:
+            for _ in range(copies):
+                self.at(1 - i, lambda device: device.peer(self.pool[-1][1]))
 
     @invariant()
     def text_is_genuine_and_new(self) -> None:
