@@ -35,7 +35,7 @@ from ringpair_protocol.admin import (
     PeerState,
     Status,
 )
-from ringpair_protocol.messages import TEXT_MAX
+from ringpair_protocol.messages import RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
 from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
 
@@ -236,8 +236,11 @@ class Board:
         """
         since = self._exchange(Opcode.CONNECT, bytes([peer, carrier]), REPLY_TIMEOUT_S).events_before
         deadline = time.monotonic() + timeout
+        superseded = False
         while True:
             event = self._take((SessionUp, SessionFailed), deadline - time.monotonic(), since)
+            if event is None and superseded:
+                raise ConnectFailed(peer, Code.SUPERSEDED)
             if event is None:
                 raise NoReply(
                     f"expected a session or a failure from {self.port} within {timeout:g} s, got neither: "
@@ -245,8 +248,11 @@ class Board:
                 )
             if isinstance(event, SessionUp) and event.peer == peer:
                 return event
-            if isinstance(event, SessionFailed) and event.peer == peer and event.code != Code.SUPERSEDED:
-                raise ConnectFailed(peer, event.code)
+            if isinstance(event, SessionFailed) and event.peer == peer:
+                if event.code != Code.SUPERSEDED:
+                    raise ConnectFailed(peer, event.code)
+                superseded = True  # the peer's own handshake took over: it ends in a session as well, or silently
+                deadline = min(deadline, time.monotonic() + 2 * RESPONDER_TIMEOUT_S)
 
     def send(self, text: str | bytes) -> int:
         """Say something to the peer; returns how many messages it took.

@@ -114,6 +114,30 @@ def test_tunnel_messages_are_events(couple):
     assert done[0].session_id == b.next_event(1, SessionUp).session_id
 
 
+@pytest.mark.parametrize("delay", [0, 0.002, 0.01])
+def test_two_start_at_once(couple, delay):
+    """Whoever gives way, both calls end in a session, and both boards are left with the same one."""
+    a, b, _, _ = couple
+    sessions = {a: [], b: []}
+
+    def start(board, wait):
+        time.sleep(wait)
+        sessions[board].append(board.connect(0))
+
+    threads = [threading.Thread(target=start, args=arguments) for arguments in ((a, delay), (b, 0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for board in (a, b):
+        assert len(sessions[board]) == 1
+        sessions[board] += [event for event in board.listen(0.3) if isinstance(event, SessionUp)]
+    last = [max(sessions[board], key=lambda session: session.epoch) for board in (a, b)]
+    assert last[0].session_id == last[1].session_id
+    a.send("which one?")
+    assert b.next_event(2, Text) == Text(b"which one?")
+
+
 def test_reset_by_the_button_is_told(device, board):
     device.long_press()
     assert board.next_event(2) == ResetDone()

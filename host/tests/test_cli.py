@@ -342,13 +342,15 @@ def test_registry_verbs(paired, run, home, monkeypatch, capsys):
         (["info", "/dev/ttyNOWHERE"], 3, "there is no port"),
         (["info", "nobody"], 2, "no virtual board 'nobody'"),
         (["info", "socket://127.0.0.1:1"], 3, "cannot connect"),
+        (["info", "asleep"], 3, "start it with: ringpair sim asleep"),
         (["pair", "a", "b"], 4, "it knows nobody yet"),
         (["import", "/dev/ttyNOWHERE", "nothing.puzzle"], 2, "cannot read nothing.puzzle"),
         (["sim", "x", "--silicon", "nonsense"], 2, "FILE.npz:CHIP"),
         (["bridge", "udp://127.0.0.1:9?x=1", "/dev/null"], 2, "expected udp://host:port"),
     ],
 )
-def test_errors_are_one_line_with_an_exit_code(run, arguments, code, words):
+def test_errors_are_one_line_with_an_exit_code(run, home, arguments, code, words):
+    (home / "boards" / "asleep").mkdir(parents=True)
     result, err = run(*arguments, code=code)
     assert words in result["error"]["message"]
     assert words in err

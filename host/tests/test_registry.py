@@ -487,6 +487,16 @@ def test_two_create_the_registry_at_once(tmp_path):
         registry.unlock()
 
 
+def test_who_creates_the_vault_second_takes_the_first(tmp_path):
+    """Between looking for a vault and making one, another process made it."""
+    path = tmp_path / "new.sqlite"
+    with Registry(path, SECRECY) as first, Registry(path, SECRECY) as second:
+        first.unlock()
+        second._vault = second._create_vault()
+        second.add(entry(1), "alice", IDENTITY)
+        assert first.entry(first.find("alice")) == entry(1)
+
+
 # ------------------------------------------------------------------------------ other files
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringpair.errors import RingpairError, UsageError
+from ringpair.errors import RingpairError, TransportError, UsageError
 
 from .output import Output, printable
 
@@ -46,16 +46,27 @@ def open_board(arguments: argparse.Namespace, port: str | None = None) -> Board:
 
 
 def resolve(port: str) -> str:
-    """A port, or the port of the running virtual board of that name."""
-    if "/" in port or "\\" in port or os.path.exists(port) or port.upper().startswith("COM"):
-        return port
+    """A port, or the port of the running virtual board of that name.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    TransportError
+        The virtual board does not run.
+    """
     from ringpair.registry import default_path
 
-    if not (default_path().parent / "boards" / port).is_dir():
+    if "/" in port or not (default_path().parent / "boards" / port).is_dir():
+        if "/" in port or os.path.exists(port) or port.upper().startswith(("COM", "\\\\")):
+            return port
         raise UsageError(f"there is no port and no virtual board {port!r}: expected /dev/..., socket://... or a board")
     from ringpair.virtual.process import attach
 
-    control, addresses = attach(port)
+    try:
+        control, addresses = attach(port)
+    except RingpairError as problem:
+        raise TransportError(str(problem)) from problem
     control.close()
     return str(addresses["port"])
 
