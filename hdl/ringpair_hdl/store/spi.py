@@ -13,8 +13,9 @@ class SpiEngine(wiring.Component):
     one byte, and the clock stops until it is taken. What comes in while a byte of `i` goes out is lost.
 
     Timing in cycles: 17 a byte (16 with SCK, one to decide). A byte under way is finished before chip select rises,
-    and `select` may be high again by then: chip select rises all the same, and bytes of `i` wait. It stays high for 4 cycles at least (166 ns at 24 MHz; W25Q: 50 ns after a write or erase), and low for one
-    before SCK rises. The output changes with the falling edge of SCK, the input is sampled with the rising one.
+    and `select` may be high again by then: chip select rises all the same, and bytes of `i` wait. It stays high for
+    4 cycles at least (166 ns at 24 MHz; W25Q: 50 ns after a write or erase), and low for one before SCK rises. The
+    output changes with the falling edge of SCK, the input is sampled with the rising one.
 
     Attributes
     ----------
