@@ -4,17 +4,23 @@ Nothing here is secret without the PUF. All integers are little-endian.
 
 ::
 
-    0x080000  plain device record, one sector      version 1 | floorplan 8 | layout version 2 | salt 16 | helper 72 | check 8
-    0x084000  journal of sealed device slots       seq 4 | AE(wrap index 4 | next pair index 2 | pin tries 1 | flags 1 | wrap key 32) | tag 16
-    0x0C0000  journals of peers 0..15              epoch 4 | AE(chain key 32 | auth key of the last epoch 16) | tag 16
+    0x080000  plain device record, one sector
+              version 1 | floorplan 8 | layout version 2 | salt 16 | helper 72 | check 8
+    0x084000  journal of sealed device slots
+              seq 4 | AE(wrap index 4 | next pair index 2 | pin tries 1 | flags 1 | wrap key 32) | tag 16
+    0x0C0000  journals of peers 0..15
+              epoch 4 | AE(chain key 32 | auth key of the last epoch 16) | tag 16
 
 A **journal** is four sectors of 4 KB, used in turn. A sector begins with a 12-byte header; a 256-byte page holds three
 slots at offsets 12, 80 and 148, so 48 slots a sector, and no slot crosses a page. Slots are written in order::
 
-    commit   program the next slot, read it back, compare; only then program zeros over the old one
+    commit   program the next slot, read it back, compare; only then program zeros over the old one. If the
+             comparison fails: zeros over the new one, and on to the next sector, at most three, never the old slot's
     full     (or the last slot of this sector is not the live one) erase the next sector, write header and slot there
-    load     in each sector the last written slot and the one before it are candidates: first 8 bytes neither all ones
-             nor all zeros. Those that unseal are valid; the highest number wins, the other one is zeroed.
+    load     in each sector the last written slot (the first 8 bytes are not all ones) and the one before it are
+             candidates. Those that unseal are valid; the highest number wins; whatever else a candidate is, unless it
+             is zero from end to end, is zeroed at power-up: a torn slot may hold a chain key of the next epoch
+    create   erase the other three sectors, then the first one with header and slot 0
 
 A write that was cut leaves a wrong tag or a failed comparison: such a slot counts as empty. The plain record's version
 byte is programmed last and on its own; without it the device is in the factory state.

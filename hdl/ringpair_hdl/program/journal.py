@@ -259,8 +259,11 @@ def _add_load(p: Program, v: Memory) -> None:
     with p.routine("retire_other"):
         p.less(v.address, v.old)
         with p.If(~ZERO):
-            p.call("read_mark")
-            p.jump("retire_slot", ~ZEROS)
+            p.call("flash_read")
+            set_length(p, v, 20)
+            p.move(Direction.TAKE, Port.SPI, v.slot, length=0)
+            flash.select(p, 0)
+            p.jump("retire_slot", ~ZEROS)  # a cut while zeros were programmed may have left its end
 
     # CARRY: there is one before in this sector, and ``address`` is there now.
     with p.routine("previous_slot"):
