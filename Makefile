@@ -1,0 +1,31 @@
+# Two commands are all one needs: `make demo` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test lint figures clean icarus
+
+demo: $(VENV)/virtual
+	@$(BIN)/ringpair demo
+
+test: $(VENV)/test icarus lint
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+lint: $(VENV)/test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Cycles of the device, printed as a table (see docs/protocol.md).
+figures: $(VENV)/virtual
+	$(BIN)/python scripts/bench_device.py
+
+# A virtual environment with what the target needs; made anew when pyproject.toml changes.
+$(VENV)/virtual $(VENV)/test: $(VENV)/%: pyproject.toml
+	@scripts/install.sh "$(PYTHON)" "$(VENV)" "$*"
+	@touch $@
+
+icarus:
+	@scripts/install_icarus.sh
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
