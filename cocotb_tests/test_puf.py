@@ -1,8 +1,11 @@
 """The PUF engine with reader and simulated rings, against the reference model."""
 
+import os
 import random
+from pathlib import Path
 
 import cocotb
+import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -192,3 +195,165 @@ def test_enrolls_and_reconstructs():
 
 def test_searches_in_order():
     simulate(Puf(), __name__, tests=["searches_in_order"], parameters={"candidates": 150})
+
+
+@cocotb.test()
+async def keeps_the_budget(dut):
+    """After the last candidate NEXT is refused, the candidate stays; without a reconstruction there is none."""
+    bench = await PufBench.start(dut)
+    budget = bench.bench.parameters["budget"]
+    await bench.command(Command.NEXT)
+    assert (int(dut.exhausted.value), int(dut.tries.value)) == (1, 0)
+    total = sums(4)
+    helper = QUANTIZER.enroll(total)[1]
+    counts = one_read(total, 4)
+    await bench.reconstruct(counts, helper)
+    assert not int(dut.exhausted.value)
+    expected = list(puf.candidates(*QUANTIZER.reconstruct(counts, helper), budget))
+    for number in range(budget + 3):
+        assert await bench.bits() == expected[min(number, budget - 1)]
+        assert int(dut.tries.value) == min(number + 1, budget)
+        assert int(dut.exhausted.value) == (number >= budget)
+        await bench.command(Command.NEXT)
+    await bench.reconstruct(counts, helper)
+    assert (int(dut.exhausted.value), int(dut.tries.value)) == (0, 1)
+    assert await bench.bits() == expected[0]
+
+
+@cocotb.test()
+async def notices_dead_rings(dut):
+    """A ring that stands still, a sum that overflows; neither outlives the next measurement."""
+    bench = await PufBench.start(dut)
+    good = sums(6)
+    for ring, count, dead in ((191, 0, 1), (5, 65_536, 1), (77, 65_535, 0)):
+        bad = list(good)
+        bad[ring] = count
+        bits, helper, _ = await bench.enroll(bad)
+        assert int(dut.dead.value) == dead
+        if not dead:
+            assert (bits, helper) == QUANTIZER.enroll(bad)
+
+
+REGISTERS = {
+    "engine.datapath": {"n": 0, "p": 0, "borrow": 0, "node": 1, "byte": 0, "bits": 0, "data": 0, "dead": 0},
+    "engine.datapath.comparator": {"total": 0, "level": 0, "carry": 0, "sign": 0, "product": 0},
+}
+"""Registers that have seen secrets, and their values after clearing."""
+
+
+def inside(dut, path):
+    for name in path.split("."):
+        dut = getattr(dut, name)
+    return dut
+
+
+def words(dut):
+    """All words of the count memory, through the hierarchy."""
+    return [int(inside(dut, "engine.datapath.memory")[n].value) for n in range(256)]
+
+
+@cocotb.test()
+async def clears(dut):
+    """CLEAR and `clear`: every word is 0 and no register keeps a trace, whatever the engine was doing."""
+    bench = await PufBench.start(dut)
+    total = sums(7)
+    helper = QUANTIZER.enroll(total)[1]
+    for way in ("command", "pin in NEXT", "pin in BITS", "pin in RECONSTRUCT", "pin in MEASURE"):
+        await bench.reconstruct(one_read(total, 7), helper)
+        for _ in range(4):
+            await bench.command(Command.NEXT)
+        assert all(words(dut)[:192])
+        if way == "command":
+            assert await bench.command(Command.CLEAR) < 500
+        else:
+            dut.cmd__payload.value, dut.cmd__valid.value = (
+                int(Command[way.split()[-1].replace("MEASURE", "MEASURE_1")].value),
+                1,
+            )
+            await bench.bench.cycles(101)
+            dut.cmd__valid.value = 0
+            await bench.bench.pulse("clear")
+            await bench.bench.cycles(10)
+            assert not int(dut.o__valid.value)
+            assert not int(dut.cmd__ready.value)
+            assert not int(dut.ring_run.value)
+            await bench.command(Command.NEXT)  # waits for the end of the overwriting, and is refused
+            assert int(dut.exhausted.value)
+        assert words(dut) == [0] * 256, way
+        assert int(dut.tries.value) == 0
+        for module, registers in REGISTERS.items():
+            for name, value in registers.items():
+                assert int(inside(dut, f"{module}.{name}").value) == value, f"{name} after {way}"
+        assert await bench.bits() == bytes(24)
+
+
+@cocotb.test()
+async def takes_the_promised_time(dut):
+    """Cycles of each command; they do not depend on the counts."""
+    bench = await PufBench.start(dut)
+    parameters = bench.bench.parameters
+    await bench.command(Command.CLEAR)  # also waits for the overwriting after reset
+    took = []
+    for seed in (8, 9):
+        total = sums(seed)
+        helper = QUANTIZER.enroll(total)[1]
+        measure = await bench.measure_once(one_read(total, seed))
+        sending = cocotb.start_soon(bench.i.send(helper))
+        reconstruct = await bench.command(Command.RECONSTRUCT)
+        await sending
+        receiving = cocotb.start_soon(bench.o.bytes(puf.BITS_BYTES))
+        took.append((measure, reconstruct, await bench.command(Command.BITS)))
+        await receiving
+    dut._log.info("MEASURE_1, RECONSTRUCT, BITS: %s", took)
+    assert took[0] == took[1]
+    measure, reconstruct, bits = took[0]
+    assert measure <= 48 * (parameters["window"] + 50)
+    assert reconstruct <= 6200
+    assert bits <= 650
+    assert set(bench.windows) == {parameters["window"]}
+    assert bench.places[:48] == list(puf.PLACES)
+    if parameters["window"] == 512:
+        assert measure + reconstruct + bits <= 36_000 - 1_500
+
+
+def test_keeps_the_budget():
+    simulate(Puf(budget=12), __name__, tests=["keeps_the_budget"], parameters={"budget": 12})
+
+
+def test_notices_dead_rings():
+    simulate(Puf(), __name__, tests=["notices_dead_rings"])
+
+
+def test_clears():
+    simulate(Puf(), __name__, tests=["clears"])
+
+
+@pytest.mark.parametrize("frequency", [12_000_000, 24_000_000])
+def test_takes_the_promised_time(frequency):
+    window = puf.window_clocks(frequency)
+    simulate(Puf(window), __name__, tests=["takes_the_promised_time"], parameters={"window": window})
+
+
+def test_replays_measured_silicon():
+    folder = os.environ.get("RINGPAIR_RO_DATA")
+    if not folder:
+        pytest.skip("RINGPAIR_RO_DATA (folder of spartan3e_ro_dev97.npz) is not set")
+    numpy = pytest.importorskip("numpy")
+    frequency = numpy.load(Path(folder, "spartan3e_ro_dev97.npz"))["freq_hz"][3, :192].astype(float)
+    counts = numpy.round(frequency * 2304 / frequency.mean()).astype(int)
+    parameters = {"reads": counts[:, :16].T.tolist(), "later": counts[:, 50].tolist()}
+    simulate(Puf(), __name__, tests=["measured_silicon"], parameters=parameters)
+
+
+@cocotb.test()
+async def measured_silicon(dut):
+    """Sixteen reads of a real chip, then one more."""
+    bench = await PufBench.start(dut)
+    bench.reads, later = bench.bench.parameters["reads"], bench.bench.parameters["later"]
+    expected = QUANTIZER.enroll([sum(column) for column in zip(*bench.reads, strict=True)])
+    await bench.command(Command.MEASURE_16)
+    receiving = cocotb.start_soon(bench.o.bytes(puf.HELPER_BYTES))
+    await bench.command(Command.ENROLL)
+    assert (await receiving, await bench.bits()) == (expected[1], expected[0])
+    await bench.reconstruct(later, expected[1])
+    assert await bench.bits() == QUANTIZER.reconstruct(later, expected[1])[0] == expected[0]

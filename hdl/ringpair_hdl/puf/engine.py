@@ -67,7 +67,9 @@ class Sequencer(wiring.Component):
         m.submodules.control = control = Memory(shape=16, depth=256, init=control_words())
         port = control.read_port()
         jump = data.View(Jump, port.data)
-        following, address, taken = Signal(7), Signal(7), Signal()
+        following = Signal(7)
+        address = Signal(7)
+        taken = Signal()
         is_access = port.data[14:].all()
         m.d.comb += [
             self.instruction.eq(port.data),
@@ -157,11 +159,14 @@ class PufEngine(wiring.Component):
         datapath.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
         datapath.submodules.rom = rom = Memory(shape=16, depth=256, init=rom_words(self.quantizer))
         datapath.submodules.comparator = self.comparator = Comparator()
-        self.words, self.writer, self.rom = memory.read_port(), memory.write_port(), rom.read_port()
+        self.words, self.writer, self.rom = memory.read_port(domain="comb"), memory.write_port(), rom.read_port()
+        self.data = Signal(16, reset_less=True)  # what was read last
         self.n = Signal(8)  # ring, or place and channel
-        self.p, self.borrow = Signal(9), Signal()
+        self.p = Signal(9)
+        self.borrow = Signal()
         self.node = Signal(5, init=1)  # decisions or helper bits behind a leading 1
-        self.byte, self.bits = Signal(8), Signal(3)  # byte on its way in or out, and how many of its bits are there
+        self.byte = Signal(8)  # on its way in or out
+        self.bits = Signal(3)  # how many bits of it are there
         self.registers(datapath)
         self.memory_access(datapath)
         self.comparison(datapath)
@@ -214,7 +219,7 @@ class PufEngine(wiring.Component):
 
         bit = Signal()
         takes, decides = self.action(Action.TAKE_BIT), self.action(Action.DECIDE_BIT, Action.DECIDE_HELPER)
-        m.d.comb += bit.eq(Mux(self.action(Action.BIT), self.words.data[15], self.comparator.above))
+        m.d.comb += bit.eq(Mux(self.action(Action.BIT), self.data[15], self.comparator.above))
         with m.If(self.action(Action.TAKE_BIT, Action.DECIDE_HELPER, Action.BIT)):
             m.d.sync += [self.byte.eq(Cat(self.byte[1:], bit)), self.bits.eq(self.bits + 1)]
         with m.If(self.action(Action.TAKE)):
@@ -227,7 +232,8 @@ class PufEngine(wiring.Component):
     def memory_access(self, m):
         """One address for reading and writing; what is written is data + operand or, with `replace`, the operand."""
         access, n, p, words = self.access, self.n, self.p, self.words
-        address, place = Signal(8), self.action(Action.FETCH, Action.COLLECT)
+        address = Signal(8)
+        place = self.action(Action.FETCH, Action.COLLECT)
         channel, half, row, col = n[0:2], n[2], n[3:5], n[5:8]
         x = Signal(4)
         m.d.comb += [x.eq(col + Mux(channel[1], puf.COLUMNS, 0)), self.read.index.eq(Cat(row, col, half))]
@@ -251,7 +257,9 @@ class PufEngine(wiring.Component):
         ]
         collect, fresh = self.action(Action.COLLECT), ~self.tries[:4].any()
         inverted = operand_is(Operand.MINUS_P, Operand.DECREMENT)
-        operand, total, replace = Signal(16), Signal(17), Signal()
+        operand = Signal(16)
+        total = Signal(17)
+        replace = Signal()
         p_part = Mux(operand_is(Operand.PLUS_P, Operand.MINUS_P), p, 0) ^ inverted.replicate(16)
         selected = [Mux(collect & (channel == c), self.read.count[c], 0) for c in range(puf.CHANNELS)]
         m.d.comb += [
@@ -262,13 +270,17 @@ class PufEngine(wiring.Component):
                 | Mux(operand_is(Operand.N), n, 0)
                 | Cat(Const(0, 8), operand_is(Operand.RANKED), Const(0, 6), operand_is(Operand.FLIP))
             ),
-            total.eq(words.data + operand + operand_is(Operand.INCREMENT, Operand.MINUS_P)),
+            total.eq(self.data + operand + operand_is(Operand.INCREMENT, Operand.MINUS_P)),
             replace.eq(self.action(Action.WIPE, Action.STORE) | collect & fresh | operand_is(Operand.N)),
             words.addr.eq(address),
             self.writer.addr.eq(address),
             self.writer.data.eq(Mux(replace, operand, total)),
             self.writer.en.eq(self.action(Action.WIPE, Action.STORE, Action.COLLECT) | self.is_access & access.write),
         ]
+        # Reading or writing: Yosys then sees that no word is read while it is written, and the register becomes the one
+        # in the block RAM. With a synchronous port it would add 60 cells for a case that never happens.
+        with m.If(~self.writer.en):
+            m.d.sync += self.data.eq(words.data)
         with m.If(self.is_access & access.load_p):
             m.d.sync += p.eq(total)
         with m.If(self.is_access):
@@ -280,7 +292,7 @@ class PufEngine(wiring.Component):
         """Orders to the comparator; levels and layout entries."""
         comparator = self.comparator
         m.d.comb += [
-            comparator.count.eq(self.words.data),
+            comparator.count.eq(self.data),
             comparator.rom.eq(self.rom.data),
             comparator.clear_total.eq(self.action(Action.ROW)),
             comparator.add.eq(self.action(Action.ADD)),
@@ -290,7 +302,7 @@ class PufEngine(wiring.Component):
         ]
         with m.If(self.action(Action.LEVEL)):
             m.d.comb += self.rom.addr.eq(Cat(self.node[:4], ~self.command[0], Const(6, 3)))
-        with m.If(self.action(Action.LOAD) & ~self.command[0] & (self.words.data == 0)):
+        with m.If(self.action(Action.LOAD) & ~self.command[0] & (self.data == 0)):
             m.d.sync += self.dead.eq(1)
 
     def outside(self, m, valid):

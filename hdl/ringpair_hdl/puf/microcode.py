@@ -17,7 +17,7 @@ PAGE = 128
 
 
 class Action(enum.Enum, shape=5):
-    """What an instruction does. Unless said otherwise the memory reads word n: its data come in the next cycle."""
+    """What an instruction does. Without other access the memory reads word n: its data come in the next cycle."""
 
     NOP = 0
     LEVEL = 1  # ROM: decision level, instead of the layout entry n
@@ -97,7 +97,10 @@ class Jump(data.Struct):
 
 
 class Access(data.Struct):
-    """A memory access: the sum of data and operand goes to p, to the word, or nowhere."""
+    """A memory access: the sum of data and operand goes to p, to the word, or nowhere.
+
+    Reading or writing: after a write the data are those of the access before it.
+    """
 
     word: 7
     operand: Operand

@@ -110,7 +110,6 @@ def measure_enroll_reconstruct(p: Program):
     p.access(TOP, Operand.N, write=True)  # n = 192 = ZERO
     p.access(ZERO)
     p.access(HIGH, write=True)
-    p.access(ZERO)
     p.access(LOW, write=True)
     p.do(Action.COUNT, target="ready")
 

@@ -86,8 +86,12 @@ class Comparator(wiring.Component):
             m.d.sync += total.eq(0)
 
         # One bit of the factor a cycle: layout + level + 2**18. Both are sign-extended.
-        level, carry, sign, position = Signal(puf.LEVEL_BITS), Signal(), Signal(), Signal(range(STEPS + 1))
-        layout, factor = Signal(), Signal()
+        level = Signal(puf.LEVEL_BITS)
+        carry = Signal()
+        sign = Signal()
+        position = Signal(range(STEPS + 1))
+        layout = Signal()
+        factor = Signal()
         m.d.comb += [
             layout.eq(Mux(position[4], sign, self.rom.bit_select(position[:4], 1))),
             factor.eq(layout ^ level[0] ^ carry ^ (position == STEPS - 1)),
@@ -104,7 +108,8 @@ class Comparator(wiring.Component):
             m.d.sync += [level.eq(self.rom), carry.eq(0), position.eq(0)]
 
         # The product has one more fraction bit than the sum in the end, because the last step shifts, too.
-        product, summand = Signal(TOTAL_BITS + 2), Signal(TOTAL_BITS + 2)
+        product = Signal(TOTAL_BITS + 2)
+        summand = Signal(TOTAL_BITS + 2)
         m.d.comb += summand.eq(
             Mux(
                 self.last,

@@ -107,7 +107,8 @@ class RingReader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         read, rings = self.read, self.rings
-        phase, timer = Signal(Phase), Signal(range(max(self.window, self.REST)))
+        phase = Signal(Phase)
+        timer = Signal(range(max(self.window, self.REST)))
         length = {Phase.SETTLE: self.SETTLE, Phase.RUN: self.window, Phase.REST: self.REST}
 
         with m.Switch(phase):
