@@ -47,7 +47,7 @@ def run(capsys):
 @pytest.fixture
 def devices():
     """Two wired devices, buttons held."""
-    with ModelBoard("one", speed=20) as one, ModelBoard("two", tcp=True, speed=20) as two:
+    with ModelBoard("one") as one, ModelBoard("two", tcp=True) as two:
         wire(one, two)
         one.hold_button()
         two.hold_button()
@@ -240,7 +240,7 @@ def test_import_after_a_lost_reply(devices, run):
 def test_a_wrongly_named_device_loses_nothing(paired, run):
     """alice's board is past the index of carol's puzzle and has bob as a peer, too; the puzzle waits on for carol."""
     one, _ = paired
-    with ModelBoard("three", speed=20) as three:
+    with ModelBoard("three") as three:
         three.hold_button()
         run("enroll", three.port, "--name", "carol")
         run("pair", "carol", "bob")

@@ -6,8 +6,7 @@ open or repeat the message.
 """
 
 import logging
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ringpair_protocol.admin import Identity
 from ringpair_protocol.messages import MAX_FORWARD
 from ringpair_protocol.pairing import MAX_INDEX, DeviceEntry, make_puzzles, make_reset, make_revocation
 from ringpair_protocol.records import MAX_PEERS
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ringpair.errors import RegistryError, UsageError
@@ -36,11 +35,9 @@ from .models import (
     VaultRow,
     now,
 )
+from .queries import check_free, find, find_two, messages_of, new_message, note, pairings_of
 
 log = logging.getLogger(__name__)
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}")
-ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class Registry:
             other = session.get(VaultRow, 1)
             if other is None:
                 session.add(row)
-                _note(session, "create", "passphrase" if passphrase is not None else "system keyring")
+                note(session, "create", "passphrase" if passphrase is not None else "system keyring")
         return fresh if other is None else vaults.open_vault(other, passphrase)
 
     def protect(self, passphrase: str | None, cost: int = vaults.COST) -> None:
@@ -124,7 +121,7 @@ class Registry:
         with self.database.transaction() as session:
             old = session.get_one(VaultRow, 1)
             session.merge(vault.protect(passphrase, old.registry_id, cost))
-            _note(session, "protect", "system keyring" if passphrase is None else "passphrase")
+            note(session, "protect", "system keyring" if passphrase is None else "passphrase")
 
     def entry(self, device: Device) -> DeviceEntry:
         """The device's entry with its wrap key in the clear.
@@ -155,12 +152,12 @@ class Registry:
     def find(self, reference: str) -> Device:
         """The device with this name, id, or beginning of an id (four digits or more)."""
         with self.database.transaction(write=False) as session:
-            return _find(session, reference)
+            return find(session, reference)
 
     def check_free(self, name: str) -> None:
         """Refuse a name that is taken or cannot be one."""
         with self.database.transaction(write=False) as session:
-            _check_free(session, name)
+            check_free(session, name)
 
     def add(self, entry: DeviceEntry, name: str, identity: Identity) -> Device:
         """Store a device whose enrollment is under way, before it is told to commit."""
@@ -175,52 +172,52 @@ class Registry:
         )
         self._store_entry(device, entry)
         with self.database.transaction() as session:
-            _check_free(session, name)
+            check_free(session, name)
             if session.get(Device, device.id) is not None:
                 raise RegistryError(f"the device id {device.id} is registered already: this is no fresh enrollment")
             session.add(device)
-            _note(session, "enroll", f"{name} {device.id}")
+            note(session, "enroll", f"{name} {device.id}")
         return device
 
     def confirm(self, reference: str) -> Device:
         """The device committed its enrollment."""
         with self.database.transaction() as session:
-            device = _find(session, reference)
+            device = find(session, reference)
             if device.state != PENDING:
                 raise RegistryError(f"{device.name} is {device.state}: only a pending enrollment can be confirmed")
             device.state = ACTIVE
-            _note(session, "confirm", f"{device.name} {device.id}")
+            note(session, "confirm", f"{device.name} {device.id}")
         return device
 
     def rename(self, reference: str, name: str) -> Device:
         """Give a device another name."""
         with self.database.transaction() as session:
-            device = _find(session, reference)
-            _check_free(session, name)
-            _note(session, "rename", f"{device.name} {device.id} to {name}")
+            device = find(session, reference)
+            check_free(session, name)
+            note(session, "rename", f"{device.name} {device.id} to {name}")
             device.name = name
         return device
 
     def remove(self, reference: str) -> Device:
         """Delete a device, its pairings and its outbox: this registry can do nothing to it any more."""
         with self.database.transaction() as session:
-            device = _find(session, reference)
-            for row in (*_pairings(session, device.id), *_messages(session, device.id)):
+            device = find(session, reference)
+            for row in (*pairings_of(session, device.id), *messages_of(session, device.id)):
                 session.delete(row)
             session.flush()
             session.delete(device)
-            _note(session, "remove", f"{device.name} {device.id}")
+            note(session, "remove", f"{device.name} {device.id}")
         return device
 
     def retire(self, reference: str) -> Device:
         """The device was reset: forget its key, end its pairings, free its name."""
         with self.database.transaction() as session:
-            device = _find(session, reference)
-            _note(session, "retire", f"{device.name} {device.id}")
+            device = find(session, reference)
+            note(session, "retire", f"{device.name} {device.id}")
             device.state, device.wrap_key, device.name = RETIRED, None, f"{device.name[:30]}-retired-{device.id[:8]}"
-            for pairing in _pairings(session, device.id):
+            for pairing in pairings_of(session, device.id):
                 pairing.revoked_at = pairing.revoked_at or now()
-            for message in _messages(session, device.id):
+            for message in messages_of(session, device.id):
                 message.withdrawn = message.withdrawn or message.delivered_at is None
         return device
 
@@ -230,12 +227,12 @@ class Registry:
             raise UsageError(f"expected 1 to 100000 steps, got {steps}")
         self.unlock()
         with self.database.transaction() as session:
-            device = _find(session, reference)
+            device = find(session, reference)
             entry = self.entry(device)
             for _ in range(steps):
                 entry = entry.successor()
             self._store_entry(device, entry)
-            _note(session, "advance", f"{device.name} {device.id} to {device.wrap_index}")
+            note(session, "advance", f"{device.name} {device.id} to {device.wrap_index}")
         return device
 
     # Pairings
@@ -243,7 +240,7 @@ class Registry:
     def pairings(self, reference: str | None = None) -> list[Pairing]:
         """All pairings, or those of one device."""
         with self.database.transaction(write=False) as session:
-            rows = _pairings(session, _find(session, reference).id if reference else None)
+            rows = pairings_of(session, find(session, reference).id if reference else None)
             for row in rows:
                 _ = row.low.name, row.high.name  # loaded now: the session ends here
             return rows
@@ -255,9 +252,9 @@ class Registry:
         """
         self.unlock()
         with self.database.transaction() as session:
-            a, b = _find_two(session, first, second)
+            a, b = find_two(session, first, second)
             for device in (a, b):
-                live = [row for row in _pairings(session, device.id) if row.revoked_at is None]
+                live = [row for row in pairings_of(session, device.id) if row.revoked_at is None]
                 if len(live) >= MAX_PEERS:
                     raise RegistryError(f"{device.name} has {MAX_PEERS} pairings, the most a device holds: revoke one")
             if any({row.low_id, row.high_id} == {a.id, b.id} for row in live):
@@ -266,62 +263,62 @@ class Registry:
                 )
             bodies = make_puzzles(entry_a := self._issue(session, a), entry_b := self._issue(session, b))
             messages = (
-                _message(PUZZLE, a, entry_a, bodies[0], b.id),
-                _message(PUZZLE, b, entry_b, bodies[1], a.id),
+                new_message(PUZZLE, a, entry_a, bodies[0], b.id),
+                new_message(PUZZLE, b, entry_b, bodies[1], a.id),
             )
             self._store_entry(a, bodies[2])
             self._store_entry(b, bodies[3])
             low, high = sorted((a, b), key=lambda device: device.id)
             session.add_all([*messages, Pairing(low=low, high=high)])
-            _note(session, "pair", f"{a.name} {a.id} with {b.name} {b.id}")
+            note(session, "pair", f"{a.name} {a.id} with {b.name} {b.id}")
         return messages
 
     def revoke(self, first: str, second: str) -> list[Message]:
         """End a pairing: one revocation for each device that is still enrolled; puzzles not delivered are withdrawn."""
         self.unlock()
         with self.database.transaction() as session:
-            a, b = _find_two(session, first, second)
-            pairings = [row for row in _pairings(session, a.id) if {row.low_id, row.high_id} == {a.id, b.id}]
+            a, b = find_two(session, first, second)
+            pairings = [row for row in pairings_of(session, a.id) if {row.low_id, row.high_id} == {a.id, b.id}]
             if not pairings:
                 raise RegistryError(f"{a.name} and {b.name} were never paired: see ringpair registry list")
             for row in pairings:
                 row.revoked_at = row.revoked_at or now()
             messages = []
             for device, peer in ((a, b), (b, a)):
-                for old in _messages(session, device.id):
+                for old in messages_of(session, device.id):
                     if old.peer_id == peer.id and old.delivered_at is None:
                         old.withdrawn = True
                 if device.state != RETIRED:
                     entry = self._issue(session, device)
                     body, successor = make_revocation(entry, bytes.fromhex(peer.id))
-                    messages.append(_message(REVOCATION, device, entry, body, peer.id))
+                    messages.append(new_message(REVOCATION, device, entry, body, peer.id))
                     self._store_entry(device, successor)
             session.add_all(messages)
-            _note(session, "revoke", f"{a.name} {a.id} and {b.name} {b.id}")
+            note(session, "revoke", f"{a.name} {a.id} and {b.name} {b.id}")
         return messages
 
     def reset(self, reference: str) -> Message:
         """A message that returns a device to the factory state; :meth:`retire` it once that is done."""
         self.unlock()
         with self.database.transaction() as session:
-            device = _find(session, reference)
+            device = find(session, reference)
             entry = self._issue(session, device)
-            message = _message(RESET, device, entry, make_reset(entry), None)
+            message = new_message(RESET, device, entry, make_reset(entry), None)
             message.withdrawn = True  # never sent by an import: only by the command that asked for it
             session.add(message)
             self._store_entry(device, entry.successor())
-            _note(session, "reset", f"{device.name} {device.id}")
+            note(session, "reset", f"{device.name} {device.id}")
         return message
 
     def probe(self, reference: str) -> bytes:
         """A message that only this device opens, and that changes nothing on it but the wrap key it uses up."""
         self.unlock()
         with self.database.transaction() as session:
-            device = _find(session, reference)
+            device = find(session, reference)
             entry = self._issue(session, device)
             body, successor = make_revocation(entry, entry.device_id)
             self._store_entry(device, successor)
-            _note(session, "probe", f"{device.name} {device.id}")
+            note(session, "probe", f"{device.name} {device.id}")
         return body
 
     def _issue(self, session: Session, device: Device) -> DeviceEntry:
@@ -331,7 +328,7 @@ class Registry:
         messages and probes are none.
         """
         reach = 0
-        for message in _messages(session, device.id):
+        for message in messages_of(session, device.id):
             if message.delivered_at or (not message.withdrawn and message.wrap_index - reach <= MAX_FORWARD):
                 reach = message.wrap_index + 1
         if device.wrap_index - reach > MAX_FORWARD:
@@ -346,7 +343,7 @@ class Registry:
     def outbox(self, reference: str | None = None, everything: bool = False) -> list[Message]:
         """Messages that wait for their device (or all there ever were), oldest wrap index first."""
         with self.database.transaction(write=False) as session:
-            rows = _messages(session, _find(session, reference).id if reference else None)
+            rows = messages_of(session, find(session, reference).id if reference else None)
             found = [row for row in rows if everything or (row.delivered_at is None and not row.withdrawn)]
             for row in found:
                 _ = row.recipient.name
@@ -366,73 +363,9 @@ class Registry:
             if row is None:
                 raise RegistryError(f"message {message.id} is not in the outbox any more: another process removed it")
             change(row)
-            _note(session, action, f"{row.kind} {row.wrap_index} for {row.recipient_id}")
+            note(session, action, f"{row.kind} {row.wrap_index} for {row.recipient_id}")
 
     def history(self) -> list[LogEntry]:
         """What was done, oldest first."""
         with self.database.transaction(write=False) as session:
             return list(session.scalars(select(LogEntry).order_by(LogEntry.id)))
-
-
-def _find(session: Session, reference: str) -> Device:
-    found: Iterable[Device] = session.scalars(select(Device).where(Device.name == reference)).all()
-    lowered = reference.lower()
-    if not found and 4 <= len(reference) <= 16 and re.fullmatch("[0-9a-f]+", lowered):
-        found = session.scalars(select(Device).where(Device.id.startswith(lowered))).all()
-    match list(found):
-        case [device]:
-            return device
-        case []:
-            known = ", ".join(session.scalars(select(Device.name).order_by(Device.name).limit(8))) or "nobody yet"
-            raise RegistryError(f"no device {reference!r} in the registry; it knows {known}")
-        case several:
-            raise RegistryError(f"{reference!r} is the beginning of {len(several)} ids: give more digits")
-
-
-def _find_two(session: Session, first: str, second: str) -> tuple[Device, Device]:
-    a, b = _find(session, first), _find(session, second)
-    if a.id == b.id:
-        raise RegistryError(f"expected two devices, {first!r} and {second!r} are the same ({a.id})")
-    for device in (a, b):
-        if device.state == PENDING:
-            raise RegistryError(
-                f"{device.name}'s enrollment was never confirmed: if `ringpair info` says it is enrolled, run "
-                f"`ringpair registry confirm {device.name}`, else `ringpair registry remove {device.name}`"
-            )
-    return a, b
-
-
-def _check_free(session: Session, name: str) -> None:
-    if not NAME.fullmatch(name) or ID.fullmatch(name.lower()):
-        raise RegistryError(
-            f"{name!r} is no name for a device: a letter first, then letters, digits, '.', '_', '-', at most 48, "
-            "and not 16 hexadecimal digits"
-        )
-    taken = session.scalar(select(Device).where(Device.name == name))
-    if taken is not None:
-        raise RegistryError(
-            f"the name {name} is taken by device {taken.id} ({taken.state}): choose another, or rename or remove that"
-        )
-
-
-def _pairings(session: Session, device_id: str | None) -> list[Pairing]:
-    query = select(Pairing).order_by(Pairing.id)
-    if device_id is not None:
-        query = query.where(or_(Pairing.low_id == device_id, Pairing.high_id == device_id))
-    return list(session.scalars(query))
-
-
-def _messages(session: Session, device_id: str | None) -> list[Message]:
-    query = select(Message).order_by(Message.recipient_id, Message.wrap_index)
-    if device_id is not None:
-        query = query.where(Message.recipient_id == device_id)
-    return list(session.scalars(query))
-
-
-def _message(kind: str, recipient: Device, entry: DeviceEntry, body: bytes, peer_id: str | None) -> Message:
-    return Message(kind=kind, recipient=recipient, peer_id=peer_id, wrap_index=entry.wrap_index, body=body)
-
-
-def _note(session: Session, action: str, detail: str) -> None:
-    log.info("registry: %s %s", action, detail)
-    session.add(LogEntry(action=action, detail=detail))
