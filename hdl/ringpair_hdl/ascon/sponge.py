@@ -1,6 +1,6 @@
 """Blocks, segments and padding on the Ascon state: one command for each phase of a mode."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,6 +43,11 @@ class AsconSponge(wiring.Component):
     at : number of the byte within its word, for a driver of `i` that computes what it sends.
     clear : ends everything and zeroes the state, within one cycle; nothing is valid on `o` after it until a new
     command.
+
+    Attributes
+    ----------
+    state : the `AsconState`.
+    resting, control : no command runs; all registers but the state, the FSM's first, one-hot. For proofs.
     """
 
     cmd: In(stream.Signature(Command))
@@ -52,12 +57,14 @@ class AsconSponge(wiring.Component):
     clear: In(1)
 
     def __init__(self, *, mapped=False):
-        self.mapped = mapped
+        self.state = AsconState(mapped=mapped)
+        self.resting = Signal()
+        self.control = Signal(3 + 3 + 3 + 2 + 4)
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.state = state = AsconState(mapped=self.mapped)
+        m.submodules.state = state = self.state
         cmd, i, o = self.cmd.payload, self.i, self.o
 
         word = Signal(3)
@@ -83,7 +90,10 @@ class AsconSponge(wiring.Component):
             self.at.eq(byte),
         ]
 
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.comb += self.resting.eq(fsm.ongoing("idle"))
+            phases = [fsm.ongoing(name) for name in ("idle", "bytes", "permute")]
+            m.d.comb += self.control.eq(Cat(phases, word, byte, fill, closing, state.round))
             with m.State("idle"):
                 m.d.sync += [word.eq(cmd.first), byte.eq(0), fill.eq(0), closing.eq(0)]
                 with m.If(self.cmd.valid & ~self.clear):

@@ -27,11 +27,15 @@ class AsconState(wiring.Component):
     busy : high for exactly 12 (8) cycles from the cycle after `start`.
     clear : within one cycle all 320 bits are zero and no permutation runs; it wins over everything else.
 
+    Attributes
+    ----------
+    words, round : the registers; for proofs.
+
     Parameters
     ----------
     mapped : bool
         Write each bit of the round as iCE40 cells (`SB_LUT4`) instead of leaving it to the synthesis tool, which
-        needs about 230 cells more. The two forms are proven equivalent in `formal/test_ascon.py`.
+        needs about 230 cells more. Both forms are proven in `formal/test_ascon.py`.
 
     A round and a turn share their cells. Each output of the S-box depends on at most five bits, and for words 0, 1,
     3 one of them only linearly: `y = t ^ last` with `t` of the other four. So a bit costs three LUTs everywhere,
@@ -53,14 +57,14 @@ class AsconState(wiring.Component):
 
     def __init__(self, *, mapped=False):
         self.mapped = mapped
+        self.words = [Signal(64, name=f"x{i}") for i in range(5)]
+        self.round = Signal(4, init=ROUNDS)  # the number of the round; rests at 12
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        x = [Signal(64, name=f"x{i}") for i in range(5)]
+        x, r = self.words, self.round
 
-        # the number of the round; rests at 12
-        r = Signal(4, init=ROUNDS)
         m.d.comb += self.busy.eq(~(r[2] & r[3]))
         with m.If(self.clear):
             m.d.sync += r.eq(ROUNDS)
