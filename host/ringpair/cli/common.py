@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ringpair.errors import RingpairError, TransportError, UsageError
+from ringpair.transport import DEFAULT_BAUD
 
 from .output import Output, printable
 
@@ -25,7 +26,7 @@ def add_port(parser: argparse.ArgumentParser, name: str = "port") -> None:
 
 def add_baud(parser: argparse.ArgumentParser) -> None:
     """The option --baud."""
-    parser.add_argument("--baud", type=int, default=1_000_000, help="bit rate of a serial port (default %(default)s)")
+    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="bit rate of a serial port (default %(default)s)")
 
 
 def add_registry(parser: argparse.ArgumentParser) -> None:

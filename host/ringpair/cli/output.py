@@ -19,7 +19,7 @@ class Output:
         if self.json:
             print(json.dumps(data), flush=True)
         elif text is not None:
-            print(text, flush=True)
+            print(text, end="\n" if text else "", flush=True)
         else:
             width = max((len(key) for key in data), default=0)
             for key, value in data.items():
