@@ -26,7 +26,7 @@ def add_port(parser: argparse.ArgumentParser, name: str = "port") -> None:
 
 def add_baud(parser: argparse.ArgumentParser) -> None:
     """The option --baud."""
-    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="bit rate of a serial port (default %(default)s)")
+    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="bit rate of a serial port (%(default)s)")
 
 
 def add_registry(parser: argparse.ArgumentParser) -> None:
