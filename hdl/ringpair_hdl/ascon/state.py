@@ -35,7 +35,7 @@ class AsconState(wiring.Component):
     ----------
     mapped : bool
         Write each bit of the round as iCE40 cells (`SB_LUT4`) instead of leaving it to the synthesis tool, which
-        needs about 230 cells more. Both forms are proven in `formal/test_ascon.py`.
+        needs about 250 cells more. Both forms are proven in `formal/test_ascon.py`.
 
     A round and a turn share their cells. Each output of the S-box depends on at most five bits, and for words 0, 1,
     3 one of them only linearly: `y = t ^ last` with `t` of the other four. So a bit costs three LUTs everywhere,
