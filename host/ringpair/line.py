@@ -135,15 +135,17 @@ class Line:
                 return None
 
     def _synchronize(self) -> Identity:
-        """Flush half a frame that somebody left on the line, and ask who is there until an answer comes."""
+        """Flush half a frame that somebody left on the line, and ask who is there until an answer comes.
+
+        A device that is just starting says so first, and answers then: no reason to give up.
+        """
         with self._turn:
             for _ in range(SYNC_TRIES):
                 with self._news:
                     self._replies.clear()
-                    restarts = self._restarts
                 self._transport.write(bytes([frames.DELIMITER]) + frames.encode(bytes([Opcode.IDENTITY])))
                 deadline = time.monotonic() + SYNC_TIMEOUT_S
-                while (reply := self._next_reply(deadline, restarts)) is not None:
+                while (reply := self._next_reply(deadline)) is not None:
                     if reply.opcode == Opcode.IDENTITY:
                         identity = self._check_identity(reply)
                         self._in_step = True
@@ -172,12 +174,12 @@ class Line:
             )
         return parsed(self.name, Opcode.IDENTITY, Identity.from_bytes, body)
 
-    def _next_reply(self, deadline: float, restarts: int) -> Reply | None:
+    def _next_reply(self, deadline: float, restarts: int | None = None) -> Reply | None:
         with self._news:
             while not self._replies:
                 if self._failure:
                     raise self._failure
-                if self._restarts != restarts:
+                if restarts is not None and self._restarts != restarts:
                     raise NoReply(
                         f"the device on {self.name} restarted before it replied: the command may or may not have been "
                         "carried out; look with `ringpair info`, and check the power supply"
