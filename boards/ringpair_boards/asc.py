@@ -47,10 +47,11 @@ class Tile:
 
 @dataclass
 class Bitstream:
-    """A whole `.asc`: the die (``"5k"``, ``"8k"``, …), its tiles, and the names nextpnr left for nets."""
+    """A whole `.asc`: the die (``"5k"``, ``"8k"``, …), its tiles, and which block RAMs have contents."""
 
     die: str = ""
     tiles: dict[tuple[int, int], Tile] = field(default_factory=dict)
+    rams: set[tuple[int, int]] = field(default_factory=set)
 
     @classmethod
     def read(cls, path: Path) -> "Bitstream":
@@ -73,6 +74,9 @@ class Bitstream:
                 rows = None
                 if command == "device":
                     (bitstream.die,) = words
+                elif command == "ram_data":
+                    x, y = map(int, words)
+                    bitstream.rams.add((x, y))
                 elif command in TILE_COMMANDS:
                     x, y = map(int, words)
                     rows = []

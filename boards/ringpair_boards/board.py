@@ -8,7 +8,7 @@ from ringpair_hdl.puf.ring_array import HX8K as RINGS_HX8K
 from ringpair_hdl.puf.ring_array import UP5K as RINGS_UP5K
 from ringpair_hdl.puf.ring_array import Floorplan
 
-__all__ = ["HX8K", "LP8K", "UP5K", "Board", "Budget", "Chip", "Flash", "Lights", "Serial"]
+__all__ = ["HX8K", "LP8K", "UP5K", "Board", "Budget", "Chip", "Flash", "Light", "Lights", "Serial"]
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,20 @@ class Flash:
 
 
 @dataclass(frozen=True)
-class Lights:
-    """Two LEDs: `ok` and `busy`."""
+class Light:
+    """Pin of an LED and the level that lights it."""
 
-    ok: str
-    busy: str
-    active_low: bool
+    pin: str
+    active_low: bool = False
+
+
+@dataclass(frozen=True)
+class Lights:
+    """The LEDs: the device is enrolled, a session is open, something went wrong."""
+
+    ready: Light
+    session: Light
+    error: Light
 
 
 @dataclass(frozen=True)
@@ -160,10 +168,9 @@ class Board:
         return round(self.clock_mhz * 1e6)
 
     def resources(self) -> list[Resource]:
-        """The pins by the same names on every board: admin, peer, flash, button, light_ok, light_busy."""
+        """The pins by the same names on every board: admin, peer, flash, button, ready, session, error."""
         io = Attrs(IO_STANDARD="SB_LVCMOS")
         pulled_up = Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1)
-        light = PinsN if self.lights.active_low else Pins
 
         def serial(name: str, port: Serial) -> Resource:
             return Resource(
@@ -172,6 +179,9 @@ class Board:
                 Subsignal("rx", Pins(port.rx, dir="i"), pulled_up),
                 Subsignal("tx", Pins(port.tx, dir="o"), io),
             )
+
+        def light(name: str, led: Light) -> Resource:
+            return Resource(name, 0, (PinsN if led.active_low else Pins)(led.pin, dir="o"), io)
 
         return [
             serial("admin", self.admin),
@@ -186,6 +196,7 @@ class Board:
                 io,
             ),
             Resource("button", 0, PinsN(self.button, dir="i"), pulled_up),
-            Resource("light_ok", 0, light(self.lights.ok, dir="o"), io),
-            Resource("light_busy", 0, light(self.lights.busy, dir="o"), io),
+            light("ready", self.lights.ready),
+            light("session", self.lights.session),
+            light("error", self.lights.error),
         ]

@@ -8,9 +8,10 @@ import hashlib
 import importlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from amaranth.hdl import Elaboratable
 
 from . import tools
 from .asc import Bitstream
-from .blocks import cells_per_block
+from .blocks import cells_per_block, rams_per_block
 from .board import Board
 from .identity import Identity, check
 from .netlist import Netlist, ring_names
@@ -30,8 +31,8 @@ BOARDS = ("icebreaker", "icebreaker-bitsy", "upduino-v3", "icesugar", "up5k-evn"
 PROFILES = ("pair", "characterize")
 NAME = "top"
 SEED = 1
-Top = Callable[[Board, str, int], Elaboratable]
-"""Makes the design for a board, from (board, profile, gateware hash); it requests the board's resources itself."""
+Top = Callable[[Board, str, bytes], Elaboratable]
+"""Makes the design for a board, from (board, profile, gateware hash of 8 bytes); it requests its pins itself."""
 
 SYNTHESIS = """
 read_rtlil {name}.il
@@ -97,7 +98,7 @@ def build(
     ToolError
         A tool failed, for instance because the design does not fit the chip.
     BuildFailed
-        The result must not be used; the files are left for inspection, without bitstream.
+        The result must not be used; its report is in the exception and in the folder, but no bitstream.
     """
     target = board(target) if isinstance(target, str) else target
     if profile not in PROFILES:
@@ -106,18 +107,19 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     gateware_hash = _write_design(target, profile, top or _device, seed, folder)
     bitstream = folder / f"{target.name}-{profile}.bin"
-    seconds = _run_tools(target, profile, seed, folder, bitstream)
+    bitstream.unlink(missing_ok=True)
+    seconds = _run_tools(target, profile, seed, folder)
 
     netlist = Netlist.read(folder / f"{NAME}.json")
     identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
     measured = json.loads((folder / f"{NAME}.timing").read_text())
     report = _report(target, profile, seed, gateware_hash, bitstream, seconds, netlist, identity, measured)
     reasons = judge(target, profile, report, netlist, identity)
-    if reasons:
-        bitstream.unlink()
-        (folder / f"{NAME}.key").unlink()
-        raise BuildFailed(target.name, profile, reasons)
+    report = replace(report, refused=reasons)
     bitstream.with_suffix(".json").write_text(report.to_json())
+    if reasons:
+        raise BuildFailed(report)
+    shutil.copyfile(folder / f"{NAME}.bin", bitstream)
     return report
 
 
@@ -147,7 +149,7 @@ def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, id
 # ------------------------------------------------------------------------------------------------------------- steps
 
 
-def _device(target: Board, profile: str, gateware_hash: int) -> Elaboratable:
+def _device(target: Board, profile: str, gateware_hash: bytes) -> Elaboratable:
     """The whole device, as shipped."""
     from .top import DeviceTop
 
@@ -197,16 +199,16 @@ def _options(target: Board, profile: str, seed: int) -> list[str]:
 
 def _write_design(target: Board, profile: str, top: Top, seed: int, folder: Path) -> str:
     """Write RTLIL and constraints. The gateware hash is taken of the design with a zero in its place, then put in."""
-    blank = _convert(target, top(target, profile, 0))
+    blank = _convert(target, top(target, profile, bytes(8)))
     parts = [*blank, *_options(target, profile, seed), SYNTHESIS, BLOCK, json.dumps(tools.versions(), sort_keys=True)]
     digest = hashlib.sha256("\0".join(parts).encode()).digest()[:8]
-    il, pcf = _convert(target, top(target, profile, int.from_bytes(digest, "big")))
+    il, pcf = _convert(target, top(target, profile, digest))
     (folder / f"{NAME}.il").write_text(il)
     (folder / f"{NAME}.pcf").write_text(pcf)
     return digest.hex()
 
 
-def _run_tools(target: Board, profile: str, seed: int, folder: Path, bitstream: Path) -> float:
+def _run_tools(target: Board, profile: str, seed: int, folder: Path) -> float:
     """Synthesis, placement, routing, packing, unless their results are there; returns the seconds they took."""
     il, pcf = ((folder / f"{NAME}.{kind}").read_text() for kind in ("il", "pcf"))
     blocks = (BLOCK.format(module=name) for name in re.findall(r"^module \\(\S+)", il, re.MULTILINE))
@@ -215,9 +217,10 @@ def _run_tools(target: Board, profile: str, seed: int, folder: Path, bitstream: 
     parts = [il, pcf, script, *options, json.dumps(tools.versions(), sort_keys=True)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     key_file = folder / f"{NAME}.key"
-    if key_file.exists() and bitstream.exists():
+    packed = folder / f"{NAME}.bin"
+    if key_file.exists() and packed.exists():
         stored = json.loads(key_file.read_text())
-        if stored["key"] == key and stored["bitstream"] == _sha256(bitstream):
+        if stored["key"] == key and stored["bitstream"] == _sha256(packed):
             return stored["seconds"]
     key_file.unlink(missing_ok=True)
     start = time.monotonic()
@@ -225,9 +228,9 @@ def _run_tools(target: Board, profile: str, seed: int, folder: Path, bitstream: 
     tools.run("yosys", "-s", f"{NAME}.ys", folder=folder, log=folder / "yosys.log")
     files = ["--json", f"{NAME}.json", "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--report", f"{NAME}.timing"]
     tools.run("nextpnr", *options, *files, folder=folder, log=folder / "nextpnr.log")
-    tools.run("icepack", f"{NAME}.asc", bitstream.name, folder=folder)
+    tools.run("icepack", f"{NAME}.asc", packed.name, folder=folder)
     seconds = round(time.monotonic() - start, 1)
-    key_file.write_text(json.dumps({"key": key, "seconds": seconds, "bitstream": _sha256(bitstream)}))
+    key_file.write_text(json.dumps({"key": key, "seconds": seconds, "bitstream": _sha256(packed)}))
     return seconds
 
 
@@ -292,12 +295,13 @@ def _report(
         floorplan_id=target.floorplan.identifier.hex(),
         gateware_hash=gateware_hash,
         bitstream=str(bitstream),
-        bitstream_sha256=_sha256(bitstream),
+        bitstream_sha256=_sha256(bitstream.parent / f"{NAME}.bin"),
         seconds=seconds,
         ring_mhz=chip.ring_mhz(),
         divider_mhz=round(clocks.divider, 1),
         counter_mhz=round(clocks.counter, 1),
         select_variants=identity.select_variants,
         blocks=cells_per_block(netlist),
+        block_rams=rams_per_block(netlist),
         tools=tools.versions(),
     )

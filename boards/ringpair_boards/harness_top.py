@@ -19,7 +19,7 @@ class RingHarness(Elaboratable):
     The arguments are those of `build.Top`.
     """
 
-    def __init__(self, board: Board, profile: str = "characterize", gateware_hash: int = 0):
+    def __init__(self, board: Board, profile: str = "characterize", gateware_hash: bytes = bytes(8)):
         self.floorplan = board.floorplan
 
     def elaborate(self, platform):

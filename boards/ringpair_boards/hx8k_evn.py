@@ -2,7 +2,7 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from .board import HX8K, Board, Flash, Lights, Serial
+from .board import HX8K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="hx8k-evn",
@@ -14,7 +14,11 @@ BOARD = Board(
     peer=Serial(rx="P16", tx="R15", where="header J2: R15 sends, P16 receives"),
     flash=Flash(cs_n="R12", clk="R11", copi="P12", cipo="P11", size=4 << 20, records_at=1 << 20),
     button="N16",
-    lights=Lights(ok="B5", busy="B4", active_low=False),
+    lights=Lights(
+        ready=Light("B5"),
+        session=Light("B4"),
+        error=Light("A2"),
+    ),
     program=("iceprog", "{}"),
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
     notes=(

@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from .board import UP5K, Board, Flash, Lights, Serial
+from .board import UP5K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="icebreaker",
@@ -14,7 +14,12 @@ BOARD = Board(
     peer=Serial(rx="2", tx="4", where="PMOD 1A: pin 1 sends, pin 2 receives, pin 5 is ground"),
     flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
     button="10",
-    lights=Lights(ok="37", busy="11", active_low=True),
+    lights=Lights(
+        ready=Light("37", active_low=True),
+        session=Light("27"),
+        error=Light("11", active_low=True),
+    ),
     program=("iceprog", "{}"),
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
+    notes=("The light for an open session is LED 1 of the break-off section, on PMOD 2.",),
 )

@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker_bitsy import ICEBreakerBitsyPlatform
 
-from .board import UP5K, Board, Flash, Lights, Serial
+from .board import UP5K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="icebreaker-bitsy",
@@ -14,7 +14,11 @@ BOARD = Board(
     peer=Serial(rx="48", tx="45", where="edge pins P2 (receives) and P3 (sends)"),
     flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
     button="2",
-    lights=Lights(ok="6", busy="25", active_low=True),
+    lights=Lights(
+        ready=Light("6", active_low=True),
+        session=Light("41", active_low=True),
+        error=Light("25", active_low=True),
+    ),
     program=("dfu-util", "-d", ",1d50:6146", "-a", "0", "-R", "-D", "{}"),
     programmer="dfu-util: `apt-get install dfu-util` or `brew install dfu-util`",
     notes=("Hold the button while plugging in to start the loader that dfu-util talks to.",),

@@ -8,14 +8,6 @@ from pathlib import Path
 __all__ = ["BuildFailed", "BuildReport"]
 
 
-class BuildFailed(RuntimeError):
-    """A build is refused. `reasons` has a sentence for each."""
-
-    def __init__(self, board: str, profile: str, reasons: list[str]):
-        self.reasons = reasons
-        super().__init__(f"the build of {profile} for {board} is refused:\n" + "\n".join(f"- {r}" for r in reasons))
-
-
 @dataclass(frozen=True)
 class BuildReport:
     """Result of a build.
@@ -31,8 +23,12 @@ class BuildReport:
         versions, in hex: what the board tells on connect.
     ring_mhz, divider_mhz, counter_mhz
         Nominal ring frequency per corner, and what dividers and counters stand at the slow corner.
+    blocks, block_rams : mapping
+        Logic cells before packing, and block RAMs, per block of the design.
     select_variants : int
         Ways by which the select lines reach the tiles; harmless.
+    refused : list of str
+        Why the build must not be used; empty if it is good. Only then the bitstream exists.
     seconds : float
         Time of synthesis, placement, routing and packing when they last ran.
     """
@@ -61,7 +57,9 @@ class BuildReport:
     counter_mhz: float = 0.0
     select_variants: int = 0
     blocks: Mapping[str, int] = field(default_factory=dict)
+    block_rams: Mapping[str, int] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         """JSON text with all fields."""
@@ -91,7 +89,18 @@ class BuildReport:
             f"  gateware      {self.gateware_hash}",
             f"  bitstream     {self.bitstream}",
             f"                sha256 {self.bitstream_sha256}",
-            "  cells per block before packing",
+            "  cells per block before packing, and block RAMs",
         ]
-        lines += [f"    {count:5d}  {block}" for block, count in self.blocks.items()]
+        for block, count in self.blocks.items():
+            rams = self.block_rams.get(block)
+            lines.append(f"    {count:5d}  {block}" + (f"  + {rams} RAM" if rams else ""))
         return "\n".join(lines)
+
+
+class BuildFailed(RuntimeError):
+    """A build is refused; `report` has the reasons, and all figures."""
+
+    def __init__(self, report: BuildReport):
+        self.report = report
+        reasons = "\n".join(f"- {reason}" for reason in report.refused)
+        super().__init__(f"the build of {report.profile} for {report.board} is refused:\n{reasons}")

@@ -2,7 +2,7 @@
 
 from amaranth_boards.tinyfpga_bx import TinyFPGABXPlatform
 
-from .board import LP8K, Board, Flash, Lights, Serial
+from .board import LP8K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="tinyfpga-bx",
@@ -14,12 +14,16 @@ BOARD = Board(
     peer=Serial(rx="B1", tx="C2", where="pins 3 (receives) and 4 (sends)"),
     flash=Flash(cs_n="F7", clk="G7", copi="G6", cipo="H7", size=1 << 20, records_at=512 << 10),
     button="C1",
-    lights=Lights(ok="B3", busy="D2", active_low=False),
+    lights=Lights(
+        ready=Light("B3"),
+        session=Light("D2"),
+        error=Light("D1"),
+    ),
     program=("tinyprog", "-p", "{}"),
     programmer="tinyprog: `pip install tinyprog`",
     notes=(
         "The flash begins with the loader of the board; tinyprog puts the bitstream behind it.",
-        "There is one LED, which is the light ok; the light busy is pin 6.",
+        "There is one LED, for ready; connect LEDs to pin 6 for an open session and to pin 7 for errors.",
         "There is no button: connect one, or a wire, between pin 5 and ground.",
     ),
 )

@@ -2,7 +2,7 @@
 
 from amaranth_boards.ice40_up5k_b_evn import ICE40UP5KBEVNPlatform
 
-from .board import UP5K, Board, Flash, Lights, Serial
+from .board import UP5K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="up5k-evn",
@@ -14,7 +14,11 @@ BOARD = Board(
     peer=Serial(rx="47", tx="44", where="header C: pins 47 (receives) and 44 (sends)"),
     flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20, records_at=1 << 20),
     button="23",
-    lights=Lights(ok="40", busy="41", active_low=True),
+    lights=Lights(
+        ready=Light("40", active_low=True),
+        session=Light("39", active_low=True),
+        error=Light("41", active_low=True),
+    ),
     program=("iceprog", "{}"),
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
     notes=(

@@ -2,7 +2,7 @@
 
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
-from .board import UP5K, Board, Flash, Lights, Serial
+from .board import UP5K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="upduino-v3",
@@ -14,7 +14,11 @@ BOARD = Board(
     peer=Serial(rx="42", tx="36", where="pins 42 (receives) and 36 (sends)"),
     flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20, records_at=1 << 20),
     button="43",
-    lights=Lights(ok="39", busy="41", active_low=True),
+    lights=Lights(
+        ready=Light("39", active_low=True),
+        session=Light("40", active_low=True),
+        error=Light("41", active_low=True),
+    ),
     program=("iceprog", "{}"),
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
     notes=(

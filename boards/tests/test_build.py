@@ -131,9 +131,11 @@ def test_refused_build_leaves_no_bitstream(tmp_path):
     """A design without rings is refused, with all reasons, and cannot be flashed by mistake."""
     with pytest.raises(BuildFailed) as failure:
         build("icebreaker", "characterize", folder=tmp_path, top=NoRings)
-    assert any("192 rings are not in the netlist" in reason for reason in failure.value.reasons)
-    assert any("only 0 of 192 rings are identical" in reason for reason in failure.value.reasons)
-    assert not list(tmp_path.glob("*.bin"))
+    assert any("192 rings are not in the netlist" in reason for reason in failure.value.report.refused)
+    assert any("only 0 of 192 rings are identical" in reason for reason in failure.value.report.refused)
+    stored = BuildReport.read(tmp_path / "icebreaker-characterize.json")
+    assert stored == failure.value.report
+    assert not Path(stored.bitstream).exists()
 
 
 class NoRings(RingHarness):
@@ -213,7 +215,14 @@ def test_board(name):
     """No pin is used twice, records lie behind the bitstream, and the clock is a resource of the platform."""
     b = board(name)
     flash, lights = b.flash, b.lights
-    pins = [b.admin.rx, b.admin.tx, b.peer.rx, b.peer.tx, b.button, lights.ok, lights.busy]
+    pins = [
+        b.admin.rx,
+        b.admin.tx,
+        b.peer.rx,
+        b.peer.tx,
+        b.button,
+        *(light.pin for light in (lights.ready, lights.session, lights.error)),
+    ]
     pins += [flash.cs_n, flash.clk, flash.copi, flash.cipo]
     clock = next(resource for resource in b.platform.resources if resource.name == b.clock)
     pins += clock.ios[0].names

@@ -1,0 +1,78 @@
+"""The device on the pins of a board, with the real rings."""
+
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import io
+from ringpair_hdl.device import Device
+from ringpair_hdl.puf.ring_array import PhysicalRings
+from ringpair_hdl.puf.rings import connect_rings
+from ringpair_hdl.trng import RingNoise
+from ringpair_protocol import puf
+from ringpair_protocol.admin import Identity, Profile
+
+from .board import Board
+
+__all__ = ["DeviceTop"]
+
+
+class DeviceTop(Elaboratable):
+    """Device, ring array and noise source, joined to the resources that `Board.resources` names.
+
+    Parameters
+    ----------
+    board : Board
+        Where to build for.
+    profile : str
+        ``"pair"``.
+    gateware : bytes
+        The 8 bytes that the device gives as its gateware hash.
+    """
+
+    def __init__(self, board: Board, profile: str, gateware: bytes):
+        if profile != "pair":
+            raise ValueError(f"the device has the profile 'pair' only, not {profile!r}")
+        self.board = board
+        self.device = Device(
+            Identity(
+                profile=Profile.PAIR,
+                simulated=False,
+                clock_mhz=round(board.clock_mhz),
+                gateware=gateware,
+                floorplan=board.floorplan.identifier,
+                layout_version=puf.LAYOUT_VERSION,
+            ),
+            mapped=True,
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.device = device = self.device
+        m.submodules.rings = rings = PhysicalRings(self.board.floorplan)
+        m.submodules.noise = noise = RingNoise()
+        connect_rings(m, device.rings, rings)
+        m.d.comb += [noise.enable.eq(device.trng_enable), device.trng_sample.eq(noise.sample)]
+
+        for name in ("admin", "peer"):
+            port = platform.request(name, dir={"rx": "-", "tx": "-"})
+            receive(m, f"{name}_rx", port.rx, getattr(device, f"{name}_rx"))
+            send(m, f"{name}_tx", port.tx, getattr(device, f"{name}_tx"))
+        flash = platform.request("flash", dir=dict.fromkeys(("cs", "clk", "copi", "cipo"), "-"))
+        send(m, "flash_cs", flash.cs, ~device.flash_cs_n)  # the pin is inverted
+        send(m, "flash_clk", flash.clk, device.flash_sck)
+        send(m, "flash_copi", flash.copi, device.flash_copi)
+        receive(m, "flash_cipo", flash.cipo, device.flash_cipo)
+        receive(m, "button", platform.request("button", dir="-"), device.button)
+        for bit, name in enumerate(("ready", "session", "error")):
+            send(m, name, platform.request(name, dir="-"), device.led[bit])
+        return m
+
+
+def receive(m, name, port, signal):
+    """Join an input pin; what comes in is asynchronous, and whoever uses it takes it over into the clock."""
+    m.submodules[f"{name}_buffer"] = buffer = io.Buffer("i", port)
+    m.d.comb += signal.eq(buffer.i)
+
+
+def send(m, name, port, signal):
+    """Join an output pin."""
+    m.submodules[f"{name}_buffer"] = buffer = io.Buffer("o", port)
+    m.d.comb += buffer.o.eq(signal)
