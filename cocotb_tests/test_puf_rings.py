@@ -155,11 +155,8 @@ def test_converts_cleanly(component):
 
 def test_sources_have_the_same_ports():
     for name in (*LINES, "count"):
-        shapes = [
-            type(source).__name__ and source.signature.members[name].shape
-            for source in (SimulatedRings(), PhysicalRings())
-        ]
-        assert shapes[0] == shapes[1], name
+        simulated, physical = (source.signature.members[name] for source in (SimulatedRings(), PhysicalRings()))
+        assert simulated == physical, name
 
 
 def test_parameters_are_checked():

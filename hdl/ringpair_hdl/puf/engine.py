@@ -6,10 +6,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
 
-from .microcode import Access, Action, Address, Condition, Jump, Operand
-from .program import control_words
-from .quantizer import Comparator, rom_words
-from .rings import ReadSignature
+from ringpair_hdl.puf.microcode import Access, Action, Address, Condition, Jump, Operand
+from ringpair_hdl.puf.program import control_words
+from ringpair_hdl.puf.quantizer import Comparator, rom_words
+from ringpair_hdl.puf.rings import ReadSignature
 
 __all__ = ["Command", "Entry", "PufEngine"]
 

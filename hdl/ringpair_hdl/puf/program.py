@@ -4,7 +4,7 @@ Memory words: 0..191 counts or entries, 192 always 0, from 193 the stack (all ra
 highest, rising), 202..206 variables, 255 - r the number of the ring with rank r, 1..47.
 """
 
-from .microcode import PAGE, Action, Address, Condition, Operand, Program
+from ringpair_hdl.puf.microcode import PAGE, Action, Address, Condition, Operand, Program
 
 __all__ = ["control_words"]
 
@@ -111,6 +111,7 @@ def measure_enroll_reconstruct(p: Program):
     p.access(ZERO)
     p.access(HIGH, write=True)
     p.access(LOW, write=True)
+    p.do(Action.PREPARE)
     p.do(Action.COUNT, target="ready")
 
 
