@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import tty
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -46,6 +47,7 @@ class ModelBoard:
         self.damage_in: Callable[[bytes], bytes] = lambda data: data
         self.damage_out: Callable[[bytes], bytes] = lambda data: data
         self.peer_line: list[bytes] = []
+        self.wire_inbox: deque[bytes] = deque()
         self._draws = 0
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -119,6 +121,8 @@ class ModelBoard:
                         self._send(self.model.admin_damaged(frame.kind))
                     else:
                         self._send(self.model.admin(frame))
+                while self.wire_inbox:
+                    self._send(self.model.peer(self.wire_inbox.popleft()))
                 now = time.monotonic()
                 milliseconds = int((now - before) * 1000 * self.speed)
                 if milliseconds:
@@ -158,12 +162,7 @@ class ModelBoard:
             else:
                 self.peer_line.append(payload)
                 if self.wired is not None:
-                    threading.Thread(target=self.wired.from_wire, args=(payload,), daemon=True).start()
-
-    def from_wire(self, message: bytes) -> None:
-        """One message by the peer port."""
-        with self._lock:
-            self._send(self.model.peer(message))
+                    self.wired.wire_inbox.append(payload)
 
 
 def wire(a: ModelBoard, b: ModelBoard) -> None:

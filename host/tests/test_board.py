@@ -219,7 +219,7 @@ def test_a_damaged_command_is_sent_again(couple):
     a.connect(0)
     one.damage_in = first_time(lambda data: data[:3] + bytes([data[3] ^ 0x55 or 1]) + data[4:])
     a.send("once")
-    assert [event.text for event in b.listen(0.3) if isinstance(event, Text)] == [b"once"]
+    assert [event.text for event in b.listen(0.5) if isinstance(event, Text)] == [b"once"]
 
 
 def test_noise_before_a_command_does_not_double_it(couple):
@@ -227,7 +227,7 @@ def test_noise_before_a_command_does_not_double_it(couple):
     a.connect(0)
     one.damage_in = first_time(lambda data: b"\x05\x01\0" + data)
     a.send("once")
-    assert [event.text for event in b.listen(0.3) if isinstance(event, Text)] == [b"once"]
+    assert [event.text for event in b.listen(0.5) if isinstance(event, Text)] == [b"once"]
     assert a.status().session
 
 
