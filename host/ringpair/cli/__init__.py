@@ -34,6 +34,7 @@ VERBS = (
     "registry",
     "sim",
     "button",
+    "demo",
 )
 
 INTERRUPTED = 130
