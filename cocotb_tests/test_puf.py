@@ -270,7 +270,7 @@ async def clears(dut):
                 int(Command[way.split()[-1].replace("MEASURE", "MEASURE_1")].value),
                 1,
             )
-            await bench.bench.cycles(101)
+            await bench.bench.cycles(101)  # MEASURE: in the first window
             dut.cmd__valid.value = 0
             await bench.bench.pulse("clear")
             await bench.bench.cycles(10)
@@ -325,7 +325,7 @@ def test_notices_dead_rings():
 
 
 def test_clears():
-    simulate(Puf(), __name__, tests=["clears"])
+    simulate(Puf(window=120), __name__, tests=["clears"])
 
 
 @pytest.mark.parametrize("frequency", [12_000_000, 24_000_000])
