@@ -12,7 +12,7 @@ from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol.frames import CRC_BYTES, MAX_PAYLOAD, ErrorKind
 
-from .crc import SerialCrc, residue
+from ringpair_hdl.link.crc import SerialCrc, residue
 
 RX_START = 0x80
 TX_START = 0xFE
@@ -156,19 +156,24 @@ class FrameEncoder(wiring.Component):
     wipe: In(1)
     last: Out(1)
 
+    def __init__(self):
+        super().__init__()
+        self.here = Signal(8, init=(TX_START + 1) % 256)  # where the next byte goes
+        self.code = Signal(8, init=TX_START)  # where the code of this block goes
+        self.step = Signal(Step)
+        self.running, self.storing = Signal(), Signal()  # the two turns of a byte, and its way to memory
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = SerialCrc()
+        here, code, step, running, storing = self.here, self.code, self.step, self.running, self.storing
 
-        here = Signal(8, init=(TX_START + 1) % 256)  # where the next byte goes
-        code = Signal(8, init=TX_START)  # where the code of this block goes
         distance = Signal(8, init=1)  # here - code; least significant bit first through bit 0
         carry = Signal(init=1)
         shift = self.byte
         zero = Signal()  # the byte is zero
         count = Signal(4)
-        running, storing, begun = Signal(), Signal(), Signal()
-        step = Signal(Step)
+        begun = Signal()
         bit = Signal()
         full = here == (TX_START + 1 + MAX_PAYLOAD) % 256
         restart = Signal()

@@ -5,8 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .cobs import RX_START, TX_START, FrameDecoder, FrameEncoder
-from .uart import UartReceiver, UartTransmitter, check_divisor
+from ringpair_hdl.link.cobs import RX_START, TX_START, FrameDecoder, FrameEncoder
+from ringpair_hdl.link.uart import UartReceiver, UartTransmitter, check_divisor
 
 
 class FramePort(wiring.Component):

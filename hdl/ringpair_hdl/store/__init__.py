@@ -1,5 +1,5 @@
 """SPI NOR flash."""
 
-from .spi import SpiEngine
+from ringpair_hdl.store.spi import SpiEngine
 
 __all__ = ["SpiEngine"]

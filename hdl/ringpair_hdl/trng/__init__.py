@@ -1,7 +1,7 @@
 """Noise source with health tests."""
 
-from .health import HealthTests
-from .source import RingNoise
-from .trng import Trng
+from ringpair_hdl.trng.health import HealthTests
+from ringpair_hdl.trng.source import RingNoise
+from ringpair_hdl.trng.trng import Trng
 
 __all__ = ["HealthTests", "RingNoise", "Trng"]

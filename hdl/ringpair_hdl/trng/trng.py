@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .health import HealthTests
+from ringpair_hdl.trng.health import HealthTests
 
 
 class Trng(wiring.Component):
