@@ -88,13 +88,13 @@ class PufEngine(wiring.Component):
     command is taken at once and does nothing.
 
     ==============  ======================================================================
-    MEASURE_1       48 * (window + 37): 26 400 cycles at 12 MHz
+    MEASURE_1       48 * (window + 35) + 10: 26 264 cycles at 12 MHz
     MEASURE_16      16 times that
-    ENROLL          18 300 cycles, and the waiting for `o`
-    RECONSTRUCT     5 900 cycles, and the waiting for `i`
+    ENROLL          18 600 cycles, and the waiting for `o`
+    RECONSTRUCT     5 881 cycles, and the waiting for `i`
     BITS            630 cycles, and the waiting for `o`
-    NEXT            at most 1 700 cycles
-    CLEAR, `clear`  460 cycles
+    NEXT            at most 1 700 cycles, usually below 150
+    CLEAR, `clear`  456 cycles
     ==============  ======================================================================
 
     Apart from NEXT, whose duration depends on the number of tries, no duration depends on counts or bits.
