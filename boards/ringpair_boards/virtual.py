@@ -9,10 +9,9 @@ from amaranth.lib.wiring import In, Out
 from ringpair_hdl.device import Device
 from ringpair_hdl.puf.rings import SimulatedRings, connect_rings
 from ringpair_protocol import puf
-from ringpair_protocol.admin import Identity, Profile
+from ringpair_protocol.admin import BAUD, Identity, Profile
 
 FLOORPLAN = puf.floorplan_id("virtual board: 192 modeled rings, 12 x 8 tiles")
-ADMIN_BAUD = PEER_BAUD = 1_000_000
 
 
 class VirtualBoard(wiring.Component):
@@ -25,8 +24,8 @@ class VirtualBoard(wiring.Component):
         gateware: bytes = bytes(8),
         budget: int = puf.SEARCH_BUDGET,
         quantizer: puf.Quantizer | None = None,
-        admin_baud: int = ADMIN_BAUD,
-        peer_baud: int = PEER_BAUD,
+        admin_baud: int = BAUD,
+        peer_baud: int = BAUD,
     ):
         quantizer = quantizer or puf.Quantizer()
         identity = Identity(

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
-from ringpair_protocol.admin import Identity
+from ringpair_protocol.admin import BAUD, Identity
 
 from ringpair_hdl.ascon import AsconModes
 from ringpair_hdl.control import Sequencer
@@ -54,8 +54,8 @@ class Device(wiring.Component):
         self,
         identity: Identity,
         *,
-        admin_baud: int = 1_000_000,
-        peer_baud: int = 1_000_000,
+        admin_baud: int = BAUD,
+        peer_baud: int = BAUD,
         quantizer: puf.Quantizer | None = None,
         budget: int = puf.SEARCH_BUDGET,
         mapped: bool = False,
@@ -124,8 +124,8 @@ class Device(wiring.Component):
             spi.cipo.eq(self.flash_cipo),
             trng.sample.eq(self.trng_sample),
             self.trng_take.eq(trng.take),
-            trng.enable.eq(1),
-            self.trng_enable.eq(1),
+            trng.enable.eq(1),  # tested without a pause, not only when bytes are wanted
+            self.trng_enable.eq(trng.enable),
             seq.trng_alarm.eq(trng.alarm),
             seq.trng_ready.eq(trng.ready),
             button.pin.eq(self.button),

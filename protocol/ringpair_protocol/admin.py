@@ -108,7 +108,8 @@ EXPLANATION = {
     Code.NEED_BUTTON: "hold the device's button while enrolling",
     Code.NO_ENROLLMENT: "no enrollment is under way (it waits 5 s for the confirmation): start again",
     Code.BAD_CONFIRMATION: "the confirmation does not match; nothing was stored: start the enrollment again",
-    Code.OTHER_FLOORPLAN: "the device was enrolled with other rings or another layout table: flash that gateware, or reset and enroll",
+    Code.OTHER_FLOORPLAN: "the device was enrolled with other rings or another layout table: "
+    "flash that gateware, or reset and enroll",
     Code.BAD_PUZZLE: "the puzzle is not for this device, or was altered",
     Code.OLD_PUZZLE: "the puzzle was used already, or a newer one was",
     Code.FAR_PUZZLE: "the puzzle is too far ahead (more than 64 steps): import the ones between, or factory-reset",
@@ -119,9 +120,11 @@ EXPLANATION = {
     Code.NO_SESSION: "there is no session: connect first",
     Code.TIMED_OUT: "the peer did not answer in three tries: is it powered, enrolled, paired and wired?",
     Code.SUPERSEDED: "another handshake took over",
-    Code.PUF_FAILED: "the PUF key could not be reproduced; nothing was changed: let the board reach its usual temperature and try again",
+    Code.PUF_FAILED: "the PUF key could not be reproduced; nothing was changed: "
+    "let the board reach its usual temperature and try again",
     Code.RING_DEAD: "a ring does not oscillate or overflows its counter: this board cannot be enrolled",
-    Code.TRNG_FAILED: "the noise source failed its health tests: power-cycle the board; if it stays, the board is defective",
+    Code.TRNG_FAILED: "the noise source failed its health tests: "
+    "power-cycle the board; if it stays, the board is defective",
     Code.FLASH_FAILED: "the flash does not take or keep data, or is of an unknown kind",
     Code.RECORD_DAMAGED: "the device record in flash is damaged: factory-reset and enroll again",
 }
@@ -153,6 +156,9 @@ class PeerState(IntEnum):
     REVOKED = 2
 
 
+BAUD = 1_000_000
+"""Of the admin port, and of the peer port, unless a board says otherwise."""
+
 FLAG_SIMULATED = 0x01
 """Identity flag: rings and noise come from a model, not from silicon."""
 
@@ -168,7 +174,16 @@ IDENTITY_FIELDS = (
 )
 IDENTITY_LENGTH = sum(length for _, length in IDENTITY_FIELDS)
 
-STATUS_FIELDS = (("state", 1), ("session", 1), ("trng", 1), ("button", 1), ("jedec", 3), ("failure", 1), ("tries", 2))
+STATUS_FIELDS = (
+    ("state", 1),
+    ("session", 1),
+    ("trng", 1),
+    ("button", 1),
+    ("jedec", 3),
+    ("failure", 1),
+    ("tries", 2),
+    ("device_id", 8),
+)
 STATUS_LENGTH = sum(length for _, length in STATUS_FIELDS)
 
 
@@ -214,7 +229,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Status:
-    """How the device is: nothing in it is secret."""
+    """How the device is: nothing in it is secret.
+
+    The device id follows from the PUF key: it is zero in the factory state, and until the key was made once.
+    """
 
     state: DeviceStateCode
     session: bool
@@ -224,6 +242,7 @@ class Status:
     jedec: bytes
     failure: Code
     tries: int
+    device_id: bytes
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Status":
@@ -238,9 +257,10 @@ class Status:
             raw[4:7],
             Code(raw[7]),
             int.from_bytes(raw[8:10], "little"),
+            raw[10:18],
         )
 
     def to_bytes(self) -> bytes:
         trng = self.trng_alarm | self.trng_ready << 1
         head = bytes([self.state, self.session, trng, self.button]) + self.jedec
-        return head + bytes([self.failure]) + self.tries.to_bytes(2, "little")
+        return head + bytes([self.failure]) + self.tries.to_bytes(2, "little") + self.device_id

@@ -19,7 +19,7 @@ from typing import ClassVar, NamedTuple
 from .admin import REPLY, Carrier, Code, DeviceStateCode, Event, Identity, Opcode, Status
 from .derivations import RANDOM
 from .imports import Import
-from .messages import E1, E2, E3, LENGTHS, NONCE_LENGTH, PUZZLE, RESET, REVOKE, TEXT_MAX
+from .messages import E1, E2, E3, ID_LENGTH, LENGTHS, NONCE_LENGTH, PUZZLE, RESET, REVOKE, TEXT_MAX
 from .pairing import confirm_tag
 from .ppake import Closed, Established, Failed, Output, Party, Refused, Send, State, Text
 from .records import MAX_PEERS
@@ -189,6 +189,7 @@ class DeviceModel:
             self.jedec,
             self.vault.failure,
             self.vault.tries,
+            self._enrollment.keyring.device_id if self._enrollment else self.vault.device_id,
         )
         return status.to_bytes(), []
 
@@ -210,6 +211,7 @@ class DeviceModel:
         tag = confirm_tag(draft.wrap_key, draft.nonce_s, draft.keyring.device_id)
         _require(compare_digest(tag, body[1:]), Code.BAD_CONFIRMATION)
         draft.keyring.begin(draft.wrap_key)
+        self.vault.device_id = draft.keyring.device_id
         return draft.keyring.device_id, []
 
     def _import(self, body: bytes) -> Answer:
@@ -294,6 +296,7 @@ class DeviceModel:
         self._walk = self._enrollment = None
         wipe(self.vault.flash)
         self.vault.close()
+        self.vault.device_id = bytes(ID_LENGTH)
 
     def _require_noise(self) -> None:
         with self.vault.noted():

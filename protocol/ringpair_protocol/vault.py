@@ -13,6 +13,7 @@ from typing import Protocol
 from . import derivations as kdf
 from . import puf as rings
 from .admin import Code, DeviceStateCode, PeerState
+from .messages import ID_LENGTH
 from .ppake import PeerRecord, Refused
 from .records import (
     DEVICE_BASE,
@@ -125,6 +126,8 @@ class Vault:
         """Candidates tried by the last search."""
         self.failure = Code.OK
         """The last failure of the hardware, for STATUS."""
+        self.device_id = bytes(ID_LENGTH)
+        """Known once the key was made, for STATUS; zero in the factory state."""
         self._keys: Keyring | None = None
 
     @property
@@ -161,6 +164,7 @@ class Vault:
                 self.tries += 1
                 if compare_digest(kdf.CHECK(digest=digest, bits=bits)["check"], plain.check):
                     self._keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"])
+                    self.device_id = self._keys.device_id
                     break
             else:
                 raise Refused(Code.PUF_FAILED)

@@ -58,6 +58,16 @@ MESSAGES = {
 }
 
 
+HANDLERS = (
+    (ADMIN_FRAME, "on_admin_frame"),
+    (PEER_FRAME, "on_peer_frame"),
+    (TIMER_DONE, "on_timer"),
+    (BUTTON_LONG, "on_long_press"),
+    (BUTTON_SHORT, "on_short_press"),
+)
+"""What the main loop waits for, the most urgent first."""
+
+
 def add_admin(p: Program, v: Memory) -> None:
     _add_replies(p, v)
     _add_small_commands(p, v)
@@ -85,22 +95,11 @@ def add_main(p: Program, v: Memory) -> None:
                 with p.If(~TRNG_ALARM):
                     p.call("fill_pool")
             p.phase(Phase.IDLE)
-            with p.If(ADMIN_FRAME):
-                p.phase(Phase.ADMIN)
-                p.call("on_admin_frame")
-                loop.again()
-            with p.If(PEER_FRAME):
-                p.call("on_peer_frame")
-                loop.again()
-            with p.If(TIMER_DONE):
-                p.call("on_timer")
-                loop.again()
-            with p.If(BUTTON_LONG):
-                p.call("on_long_press")
-                loop.again()
-            with p.If(BUTTON_SHORT):
-                p.call("on_short_press")
-                loop.again()
+            for test, handler in HANDLERS:
+                with p.If(test):
+                    p.phase(Phase.ADMIN)
+                    p.call(handler)
+                    loop.again()
             with p.If(~BUTTON):
                 p.set(v.permitting, 0)
 

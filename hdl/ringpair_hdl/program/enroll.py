@@ -76,6 +76,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
         p.call("flash_erase")
         p.set(v.state, DeviceStateCode.FACTORY)
+        p.zero(v.own_id)
         p.call("erase_journals")
         p.call("wipe")
 
@@ -145,6 +146,9 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         ok(p, v)
 
     with p.routine("end_enrollment"):
+        p.compare(v.state, DeviceStateCode.FACTORY)
+        with p.If(ZERO):
+            p.zero(v.own_id)
         p.byte(Op.AND, v.flags, 0xFF ^ ENROLLING)
         p.control(Unit.TIMER, 0)
         p.zero(v.new_wrap)

@@ -297,6 +297,7 @@ def _add_responder(p: Program, v: Memory, timer) -> None:
         p.copy(v.carrier, v.former)
 
     with p.routine("on_m3"):
+        p.phase(Phase.RESPONDER)
         flag(p, v, PENDING_RESPONDER)
         with p.If(~ZERO):
             p.check(Port.LINK, v.tag_3)

@@ -73,11 +73,11 @@ def _add_puf_key(p: Program, v: Memory) -> None:
             p.derive(CHECK, digest=v.digest, bits=v.bits)
             p.check(Port.SPONGE, v.check)
             loop.leave(MATCH)
+            puf(p, Command.NEXT)
             p.wait(~PUF_BUSY)
             with p.If(PUF_EXHAUSTED):
                 p.set(v.status, Code.PUF_FAILED)
                 p.jump("wipe_and_fail")
-            puf(p, Command.NEXT)
         p.jump("key_from_bits")
 
     with p.routine("wipe_and_fail"):

@@ -34,7 +34,7 @@ class Memory:
             parts[name], start = self.report[start : start + length], start + length
         self.state, self.has_session, self.trng = parts["state"], parts["session"], parts["trng"]
         self.button, self.jedec = parts["button"], parts["jedec"]
-        self.failure, self.tries = parts["failure"], parts["tries"]
+        self.failure, self.tries, self.own_id = parts["failure"], parts["tries"], parts["device_id"]
 
         # Control: all public.
         self.flags = field("flags", 1)
@@ -85,7 +85,6 @@ class Memory:
         self.salt = field("salt", 16)
         self.check = field("check", 8)
         self.digest = field("digest", 16)
-        self.own_id = field("own_id", messages.ID_LENGTH)
         self.slot = field("slot", records.PEER_SLOT_LENGTH, secret=True)
         self.number, self.secret = self.slot[:4], self.slot[4:]
         self.chain_key, self.auth_prev = self.slot[4:36], self.slot[36:52]
