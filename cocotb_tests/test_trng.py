@@ -32,10 +32,10 @@ class Source:
                 dut.sample.value = random.getrandbits(1)
 
 
-async def start(dut, draw, repetition=None, proportion=None):
+async def start(dut, draw, repetition=None, proportion=None, stable=False):
     bench = await Bench.start(dut)
     source = Source(bench, health.HealthTests(repetition, proportion), draw)
-    sink = bench.monitor("o", stall=bench.parameters.get("stall", 0), stable=False)
+    sink = bench.monitor("o", stall=bench.parameters.get("stall", 0), stable=stable)
     return bench, source, sink
 
 
@@ -47,7 +47,7 @@ def bytes_of(samples):
 
 @cocotb.test()
 async def good_source(dut):
-    bench, source, sink = await start(dut, lambda: bench.random.getrandbits(1))
+    bench, source, sink = await start(dut, lambda: bench.random.getrandbits(1), stable=True)
     await bench.cycles(100)
     assert source.samples == [], "nothing is taken before enable"
     dut.enable.value = 1

@@ -60,6 +60,7 @@ def test_health_tests():
         ("- self.repetition", "- self.repetition - 1"),
         ("- self.proportion", "- self.proportion - 1"),
         ("passed & ~self.alarm", "passed"),
+        ("begun & (self.bit == last)", "self.bit == last"),
         ("position == self.window - 1", "position == self.window - 2"),
     ],
 )

@@ -16,7 +16,7 @@ class FramePort(wiring.Component):
     cycles a byte and needs one; the streams wait a cycle then.
 
     Timing in cycles: a received frame shows 3 cycles after the middle of its delimiter's stop bit, bytes of `o` come
-    every third cycle, `i` takes one every 18. The start bit falls 75 cycles after `send` at the latest, if the line is
+    every third cycle, `i` takes one every 18. The start bit falls 76 cycles after `send`, if the line is
     idle.
 
     Parameters
