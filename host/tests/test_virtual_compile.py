@@ -6,32 +6,20 @@ import threading
 import time
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
 from ringpair.virtual import BuildError, Design, SimulatedDevice, build
 
 from host.tests.designs.boards import library
 from host.tests.designs.exerciser import BOARD_PORTS, Exerciser
+from host.tests.designs.still import Feedback, Still
 
 EXERCISER = Design("host.tests.designs.exerciser:Exerciser", {"window": 512})
-STILL = Design("host.tests.test_virtual_compile:Still")
-
-
-class Still(wiring.Component):
-    """The smallest device: answers nothing."""
-
-    def __init__(self, ports=BOARD_PORTS):
-        super().__init__(ports)
-
-    def elaborate(self, platform):
-        m = Module()
-        m.d.sync += self.led.eq(self.button)
-        return m
+STILL = Design("host.tests.designs.still:Still")
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RINGPAIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("ringpair.virtual.compile.GATEWARE_PACKAGES", ())  # the designs here use none of them
     return tmp_path / "cache" / "virtual"
 
 
@@ -117,6 +105,11 @@ def test_own_compiler(cache, monkeypatch, tmp_path):
     with SimulatedDevice(build(STILL)) as device:
         device.settle()
     assert log.read_text().split() == ["--version", "-c", "-c", "-shared"]
+
+
+def test_feedback_is_refused(cache):
+    with pytest.raises(BuildError, match="combinational feedback"):
+        build(Feedback())
 
 
 def test_wrong_designs_are_refused(cache):
