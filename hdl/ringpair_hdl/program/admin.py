@@ -99,6 +99,9 @@ def add_main(p: Program, v: Memory) -> None:
                 with p.If(test):
                     p.phase(Phase.ADMIN)
                     p.call(handler)
+                    if test == ADMIN_FRAME:  # never on behalf of the peer port
+                        p.test(v.untidy, 1)
+                        p.call("tidy", ~ZERO)
                     loop.again()
             with p.If(~BUTTON):
                 p.set(v.permitting, 0)

@@ -77,6 +77,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.call("flash_erase")
         p.set(v.state, DeviceStateCode.FACTORY)
         p.zero(v.own_id)
+        p.set(v.untidy, 0)
         p.call("erase_journals")
         p.call("wipe")
 

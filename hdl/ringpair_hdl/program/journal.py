@@ -191,7 +191,7 @@ def _add_load(p: Program, v: Memory) -> None:
                 p.byte(Op.ADD, v.address[2], minus(records.SLOT_STRIDE))
         p.call("read_mark")
 
-    # Is the slot at ``address`` valid, and newer than the best so far? The loser is retired.
+    # Is the slot at ``address`` valid, and newer than the best so far? Nothing is written.
     with p.routine("weigh_slot"):
         p.call("read_mark")
         with p.If(ZEROS):
@@ -202,15 +202,10 @@ def _add_load(p: Program, v: Memory) -> None:
         p.test(v.found, 1)
         with p.If(~ZERO):
             p.less(v.number, v.best_number)
-            p.jump("retire_slot", ~CARRY)
-        p.copy(v.best_number, v.number)
-        p.test(v.found, 1)
-        with p.If(~ZERO):
-            p.copy(v.mark[:3], v.address)
-            p.copy(v.address, v.old)
-            p.call("retire_slot")
-            p.copy(v.address, v.mark[:3])
+            with p.If(~CARRY):
+                p.ret()
         p.set(v.found, 1)
+        p.copy(v.best_number, v.number)
         p.copy(v.old, v.address)
         p.copy(v.tail, v.last)
 

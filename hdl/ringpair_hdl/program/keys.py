@@ -98,12 +98,14 @@ def _add_puf_key(p: Program, v: Memory) -> None:
         p.take(Port.SPONGE, v.own_id)
         ok(p, v)
 
-    # After power-up: nothing that a cut left behind stays.
+    # After power-up: nothing that a cut left behind stays. If the key could not be made, again later.
     with p.routine("tidy"):
         p.phase(Phase.PUF)
+        p.set(v.untidy, 1)
         p.call("regenerate")
         with p.If(~ZERO):
             p.ret()
+        p.set(v.untidy, 0)
         p.phase(Phase.BOOT | Phase.FLASH)
         p.call("open_own_journal")
         p.call("journal_tidy")

@@ -42,6 +42,7 @@ class Memory:
         self.message = field("message", 1)
         self.status = field("status", 1)
         self.frame = field("frame", 1)  # payload bytes of the received frame, or 0x80 | kind of its error
+        self.untidy = field("untidy", 1)  # what a power cut left behind is not yet looked for
         self.carrier = field("carrier", 1)
         self.former = field("former", 1)
         self.arrival = field("arrival", 1)  # the carrier by which the present message came
