@@ -23,6 +23,8 @@ class BuildReport:
         versions, in hex: what the board tells on connect.
     ring_mhz, divider_mhz, counter_mhz
         Nominal ring frequency per corner, and what dividers and counters stand at the slow corner.
+    critical_path : list of str
+        The slowest path between flip-flops of the system clock: arrival time in ns and name of each cell.
     blocks, block_rams : mapping
         Logic cells before packing, and block RAMs, per block of the design.
     select_variants : int
@@ -58,6 +60,7 @@ class BuildReport:
     select_variants: int = 0
     blocks: Mapping[str, int] = field(default_factory=dict)
     block_rams: Mapping[str, int] = field(default_factory=dict)
+    critical_path: list[str] = field(default_factory=list)
     tools: Mapping[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
@@ -94,6 +97,7 @@ class BuildReport:
         for block, count in self.blocks.items():
             rams = self.block_rams.get(block)
             lines.append(f"    {count:5d}  {block}" + (f"  + {rams} RAM" if rams else ""))
+        lines += ["  slowest path of the system clock, ns", *(f"    {step}" for step in self.critical_path)]
         return "\n".join(lines)
 
 
