@@ -146,16 +146,17 @@ def test_the_mark_survives_synthesis(tmp_path):
     assert contains_simulated_rings((tmp_path / "top.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "component", [RingReader(), SimulatedRings(), PufEngine(), Comparator()], ids=lambda c: type(c).__name__
-)
+@pytest.mark.parametrize("component", [RingReader, SimulatedRings, PufEngine, Comparator])
 def test_converts_cleanly(component):
-    verilog(rtlil.convert(component, name="top"))
+    verilog(rtlil.convert(component(), name="top"))
 
 
 def test_sources_have_the_same_ports():
+    sources = SimulatedRings(), PhysicalRings()
+    for source in sources:
+        rtlil.convert(source, name="top")  # or Amaranth complains of a component that nobody uses
     for name in (*LINES, "count"):
-        simulated, physical = (source.signature.members[name] for source in (SimulatedRings(), PhysicalRings()))
+        simulated, physical = (source.signature.members[name] for source in sources)
         assert simulated == physical, name
 
 
