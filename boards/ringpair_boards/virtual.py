@@ -14,27 +14,46 @@ from ringpair_protocol.admin import BAUD, Identity, Profile
 FLOORPLAN = puf.floorplan_id("virtual board: 192 modeled rings, 12 x 8 tiles")
 
 
+LAYOUTS = {"modeled": puf.MODELED_LAYOUT, "none": puf.NO_LAYOUT}
+
+
 class VirtualBoard(wiring.Component):
-    """Top of the simulation; see ``Device`` for the ports, and ``SimulatedRings`` for those of the rings."""
+    """Top of the simulation; see ``Device`` for the ports, and ``SimulatedRings`` for those of the rings.
+
+    Parameters
+    ----------
+    clock_mhz
+        System clock.
+    gateware
+        8 bytes that name this gateware; see :func:`virtual_board`.
+    layout
+        Table of systematic ring frequencies: ``modeled`` is right for the silicon model, ``none`` for measured silicon.
+    budget
+        Tries of the search.
+    admin_baud, peer_baud
+        Rates of the two ports.
+    """
 
     def __init__(
         self,
         *,
         clock_mhz: int = 12,
         gateware: bytes = bytes(8),
+        layout: str = "modeled",
         budget: int = puf.SEARCH_BUDGET,
-        quantizer: puf.Quantizer | None = None,
         admin_baud: int = BAUD,
         peer_baud: int = BAUD,
     ):
-        quantizer = quantizer or puf.Quantizer()
+        if layout not in LAYOUTS:
+            raise ValueError(f"the layout of a virtual board is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        quantizer = puf.Quantizer(LAYOUTS[layout])
         identity = Identity(
             profile=Profile.PAIR,
             simulated=True,
             clock_mhz=clock_mhz,
             gateware=gateware,
             floorplan=FLOORPLAN,
-            layout_version=puf.LAYOUT_VERSION,
+            layout_version=quantizer.layout.version,
         )
         self.device = Device(identity, admin_baud=admin_baud, peer_baud=peer_baud, quantizer=quantizer, budget=budget)
         ports = {name: member for name, member in self.device.signature.members.items() if name != "rings"}

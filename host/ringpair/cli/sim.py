@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     chosen = silicon(arguments)
     try:
-        from ringpair.virtual import Settings, build, serve
+        from ringpair.virtual import Design, Settings, build, serve
     except ModuleNotFoundError as problem:
         raise UsageError(
             f"virtual boards need {problem.name}, which is not installed: pip install 'ringpair[virtual]'"
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     settings = Settings(
         arguments.name,
-        str(build(progress=output.note)),
+        str(build(Design(arguments={"layout": "none"} if "file" in chosen else {}), output.note)),
         silicon=chosen,
         peer=arguments.peer,
         tcp_port=arguments.tcp,
