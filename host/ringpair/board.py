@@ -29,8 +29,9 @@ from .events import AnyEvent, SessionFailed, SessionUp
 from .line import Line, parsed
 from .transport import DEFAULT_BAUD, Transport, open_port
 
-REPLY_TIMEOUT_S = 5.0
-"""A command that makes the device derive keys and write flash takes milliseconds; a busy virtual board, longer."""
+REPLY_TIMEOUT_S = 30.0
+"""A command that makes the device derive keys and write flash takes milliseconds, a search that fails 0.7 s; a virtual
+board on a busy machine is many times slower."""
 ENROLL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 40.0
 """Three tries of the device take 14 s; the rest is for virtual boards slower than real time."""
