@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar, cast
 
-from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Status
+from ringpair_protocol.admin import BAUD, Carrier, Code, DeviceStateCode, Opcode, PeerState, Status
 from ringpair_protocol.messages import RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
 from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
@@ -27,14 +27,14 @@ from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
 from .errors import ConnectFailed, NoReply, ProtocolError, Refused, RingpairError
 from .events import AnyEvent, SessionFailed, SessionUp
 from .line import Line, parsed
-from .transport import DEFAULT_BAUD, Transport, open_port
+from .transport import Transport, open_port
 
-REPLY_TIMEOUT_S = 30.0
-"""A command that makes the device derive keys and write flash takes milliseconds, a search that fails 0.7 s; a virtual
-board on a busy machine is many times slower."""
-ENROLL_TIMEOUT_S = 30.0
-CONNECT_TIMEOUT_S = 40.0
-"""Three tries of the device take 14 s; the rest is for virtual boards slower than real time."""
+REPLY_TIMEOUT_S = 5.0
+"""The slowest commands, which search for a PUF key in vain (0.7 s) or erase flash, take less on a real device."""
+CONNECT_TIMEOUT_S = 20.0
+"""Three tries of the device take 14 s."""
+SIMULATED_PATIENCE = 12
+"""A virtual board on a busy machine is slower than a real one: the same waiting times, so many times longer."""
 
 E = TypeVar("E", bound=AnyEvent)
 R = TypeVar("R")
@@ -77,9 +77,10 @@ class Board:
     def __init__(self, transport: Transport) -> None:
         self._line = Line(transport)
         self.identity = self._line.identity
+        self._patience = SIMULATED_PATIENCE if self.identity.simulated else 1
 
     @classmethod
-    def open(cls, port: str, baud: int = DEFAULT_BAUD) -> "Board":
+    def open(cls, port: str, baud: int = BAUD) -> "Board":
         """Connect to the device at ``port`` (see :mod:`ringpair.transport`)."""
         return cls(open_port(port, baud))
 
@@ -106,6 +107,22 @@ class Board:
         """State of flash, session, noise source and button."""
         return self._parse(Opcode.STATUS, Status.from_bytes, self.command(Opcode.STATUS))
 
+    def device_id(self) -> bytes | None:
+        """The id of an enrolled device, else None. It follows from the PUF key, which is tried now if boot could not.
+
+        Raises
+        ------
+        Refused
+            The key cannot be made: other silicon, other temperature, other floorplan.
+        """
+        status = self.status()
+        if status.state == DeviceStateCode.FACTORY:
+            return None
+        if not any(status.device_id):
+            self.peer(0)
+            status = self.status()
+        return status.device_id
+
     def peer(self, number: int) -> Peer:
         """One row of the table of pairings, ``number`` 0 to 15."""
         return self._parse(Opcode.PEER, lambda body: _parse_peer(number, body), self.command(Opcode.PEER, [number]))
@@ -129,7 +146,7 @@ class Board:
         Store ``entry`` durably before :meth:`enroll_confirm`: a device that committed cannot be asked for it again.
         """
         e1 = start_enrollment()
-        e2 = self.command(Opcode.ENROLL, e1, timeout=ENROLL_TIMEOUT_S)
+        e2 = self.command(Opcode.ENROLL, e1)
         entry, e3 = self._parse(Opcode.ENROLL, lambda body: finish_enrollment(e1[1:], body), e2)
         return Enrollment(entry, e3)
 
@@ -144,7 +161,7 @@ class Board:
             Unknown: keep the entry until the device can be asked.
         """
         try:
-            body = self.command(Opcode.ENROLL_CONFIRM, enrollment.confirmation, timeout=ENROLL_TIMEOUT_S)
+            body = self.command(Opcode.ENROLL_CONFIRM, enrollment.confirmation)
         except NoReply:
             state = self.status().state
             if state != DeviceStateCode.ENROLLED:
@@ -172,7 +189,7 @@ class Board:
 
     # Sessions
 
-    def connect(self, peer: int, carrier: Carrier = Carrier.WIRE, timeout: float = CONNECT_TIMEOUT_S) -> SessionUp:
+    def connect(self, peer: int, carrier: Carrier = Carrier.WIRE, timeout: float | None = None) -> SessionUp:
         """Start a handshake and wait for its end.
 
         With ``Carrier.TUNNEL`` somebody has to carry the ``PeerOut`` events to the peer meanwhile
@@ -185,7 +202,10 @@ class Board:
         ConnectFailed
             The peer did not answer, or not well.
         """
-        since = self._line.exchange(Opcode.CONNECT, bytes([peer, carrier]), REPLY_TIMEOUT_S).events_before
+        since = self._line.exchange(
+            Opcode.CONNECT, bytes([peer, carrier]), REPLY_TIMEOUT_S * self._patience
+        ).events_before
+        timeout = CONNECT_TIMEOUT_S * self._patience if timeout is None else timeout
         deadline = time.monotonic() + timeout
         superseded = False
         while True:
@@ -203,7 +223,7 @@ class Board:
                 if event.code != Code.SUPERSEDED:
                     raise ConnectFailed(peer, event.code)
                 superseded = True  # the peer's own handshake took over: it ends in a session as well, or silently
-                deadline = min(deadline, time.monotonic() + 2 * RESPONDER_TIMEOUT_S)
+                deadline = min(deadline, time.monotonic() + 2 * RESPONDER_TIMEOUT_S * self._patience)
 
     def send(self, text: str | bytes) -> int:
         """Say something to the peer; returns how many messages it took.
@@ -240,8 +260,8 @@ class Board:
 
     # Any command
 
-    def command(self, opcode: Opcode, body: bytes | list[int] = b"", timeout: float = REPLY_TIMEOUT_S) -> bytes:
-        """Send one command and return the body of its reply.
+    def command(self, opcode: Opcode, body: bytes | list[int] = b"", timeout: float | None = None) -> bytes:
+        """Send one command and return the body of its reply, which is waited for 5 s (of a virtual board, longer).
 
         Raises
         ------
@@ -252,6 +272,7 @@ class Board:
         TransportError
             The port broke.
         """
+        timeout = REPLY_TIMEOUT_S * self._patience if timeout is None else timeout
         return self._line.exchange(opcode, bytes(body), timeout).body
 
     def _parse(self, opcode: Opcode, parser: Callable[[bytes], R], body: bytes) -> R:

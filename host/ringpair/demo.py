@@ -144,9 +144,7 @@ class Demo:
         self.wire = Wire(folder / "wire.jsonl")
         self.alice = Side("alice", "bob", 1, folder, library, folder / "wire.jsonl")
         self.bob = Side("bob", "alice", 2, folder, library)
-        self.registry = Registry(
-            folder / "registry.sqlite", Secrecy(passphrase=secrets.token_urlsafe(16))
-        )
+        self.registry = Registry(folder / "registry.sqlite", Secrecy(passphrase=secrets.token_urlsafe(16)))
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -212,7 +210,7 @@ class Demo:
     def import_puzzles(self) -> None:
         for side in self.sides:
             side.on()
-            done = deliver(side.board, self.registry, side.name)
+            done = deliver(side.board, self.registry)
             expect([item.outcome for item in done] == [DELIVERED], f"{side.name} did not take its puzzle")
             peer = side.board.peers()[0]
             self.tell(4, f"{side.name} imported its puzzle: pairing {peer.number} with {peer.peer_id.hex()}")

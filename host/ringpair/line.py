@@ -22,7 +22,8 @@ from .transport import Transport
 
 log = logging.getLogger(__name__)
 
-SYNC_TRIES, SYNC_TIMEOUT_S = 4, 0.75
+SYNC_TRIES, SYNC_TIMEOUT_S = 8, 0.75
+"""A device that just starts, or forgets everything, answers when it is done."""
 RESENDS = 3
 READ_POLL_S = 0.05
 INBOX_SIZE = 65536

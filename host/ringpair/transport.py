@@ -21,13 +21,12 @@ import socket
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ringpair_protocol.admin import BAUD
+
 from .errors import PortBusy, TransportError, UsageError
 from .portlock import PortLock, reason
 
 log = logging.getLogger(__name__)
-
-DEFAULT_BAUD = 1_000_000
-"""Divides 12 MHz and 24 MHz exactly; ptys and sockets ignore it."""
 
 CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
@@ -48,7 +47,7 @@ class Transport(Protocol):
         """Give the port back. May be called twice."""
 
 
-def open_port(port: str, baud: int = DEFAULT_BAUD) -> Transport:
+def open_port(port: str, baud: int = BAUD) -> Transport:
     """Open ``port`` for this process alone.
 
     Raises

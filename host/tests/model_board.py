@@ -37,11 +37,13 @@ class ModelBoard:
         Serve ``socket://`` instead of a pty.
     speed
         How much faster than real time the device's timeouts run.
+    flash
+        What another run of this device left; blank by default.
     """
 
-    def __init__(self, name: str, *, tcp: bool = False, speed: float = 1.0, identity=IDENTITY):
+    def __init__(self, name: str, *, tcp: bool = False, speed: float = 1.0, identity=IDENTITY, flash=None):
         self.name, self.speed, self.identity = name, speed, identity
-        self.flash = bytearray(b"\xff" * STORE_END)
+        self.flash = bytearray(b"\xff" * STORE_END) if flash is None else flash
         self.puf = FixedPuf(name.encode())
         self.wired: ModelBoard | None = None
         self.damage_in: Callable[[bytes], bytes] = lambda data: data

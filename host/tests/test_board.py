@@ -337,7 +337,8 @@ def test_late_confirmation(device, board):
         (lambda data: frames.encode(b"\x81\x00" + replace(IDENTITY, level=2).to_bytes()), "speaks level 02"),
     ],
 )
-def test_strangers_are_refused(answer, words):
+def test_strangers_are_refused(answer, words, monkeypatch):
+    monkeypatch.setattr("ringpair.line.SYNC_TRIES", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():

@@ -73,9 +73,12 @@ def test_from_the_box_to_encrypted_text(devices, run, capsys, home):
     one, two = devices
     info, _ = run("info", one.port)
     assert (info["state"], info["button"], info["simulated"], info["clock_mhz"]) == ("factory", True, True, 12)
+    assert (info["device_id"], info["name"]) == (None, None)
     alice, err = run("enroll", one.port, "--name", "alice")
     assert "enrolling alice" in err
     bob, _ = run("enroll", two.port, "--name", "bob")
+    info, _ = run("info", two.port)
+    assert (info["state"], info["device_id"], info["name"]) == ("enrolled", bob["id"], "bob")
     pair, _ = run("pair", "alice", alice["id"][:6], code=4)
     assert "are the same" in pair["error"]["message"]
     pair, _ = run("pair", "alice", "bob", "-o", home / "mail")
@@ -143,13 +146,14 @@ def test_revocation_and_factory_reset(paired, run):
     assert run("connect", one.port, "bob", code=1)[0]["error"]["message"].startswith(one.port)
     run("pair", "alice", "bob")
     assert [row["kind"] for row in run("import", two.port)[0]["imported"]] == ["revocation", "puzzle"]
-    wrong, _ = run("factory-reset", one.port, "--device", "bob", "--yes", code=1)
-    assert wrong["error"]["code"] in ("BAD_PUZZLE", "OLD_PUZZLE", "FAR_PUZZLE")
-    assert one.model.vault.state() is DeviceStateCode.ENROLLED
-    unasked, _ = run("factory-reset", one.port, "--device", "alice", code=2)
+    unasked, _ = run("factory-reset", one.port, code=2)
+    assert "Reset alice" in unasked["error"]["message"]
     assert "--yes" in unasked["error"]["message"]
-    reset, _ = run("factory-reset", one.port, "--device", "alice", "--yes")
-    assert reset["peers"] == ["bob"]
+    assert one.model.vault.state() is DeviceStateCode.ENROLLED
+    reset, _ = run("factory-reset", one.port, "--yes")
+    assert (reset["name"], reset["peers"]) == ("alice", ["bob"])
+    again, _ = run("factory-reset", one.port, "--yes", code=1)
+    assert "factory state" in again["error"]["message"]
     assert one.model.vault.state() is DeviceStateCode.FACTORY
     assert run("info", one.port)[0]["state"] == "factory"
     states = {row["name"]: row["state"] for row in run("registry", "list")[0]["devices"]}
@@ -216,11 +220,20 @@ def test_import_finds_out_which_board_it_is(devices, run):
     imported, err = run("import", one.port)
     assert [row["device"] for row in imported["imported"]] == ["zoe"]
     assert "alice: puzzle" not in err
-    again, _ = run("import", one.port, code=1)
-    assert "it waits for alice" in again["error"]["message"]
+    again, _ = run("import", one.port, code=4)
+    assert "holds nothing for zoe" in again["error"]["message"]
+    assert [row["recipient"] for row in run("registry", "outbox")[0]["outbox"]] == ["alice"]
     run("import", two.port)
-    empty, _ = run("import", two.port, code=4)
-    assert "outbox is empty" in empty["error"]["message"]
+
+
+def test_import_by_a_board_that_nobody_knows(devices, run, home):
+    one, _ = devices
+    blank, _ = run("import", one.port, code=1)
+    assert "ringpair enroll" in blank["error"]["message"]
+    run("enroll", one.port, "--name", "alice")
+    other, _ = run("import", one.port, "--registry", home / "other.sqlite", code=4)
+    assert "does not know the device" in other["error"]["message"]
+    assert "--registry" in other["error"]["message"]
 
 
 def test_import_after_a_lost_reply(devices, run):
@@ -230,24 +243,29 @@ def test_import_after_a_lost_reply(devices, run):
     run("enroll", two.port, "--name", "bob")
     puzzle = run("pair", "alice", "bob")[0]["puzzles"][0]
     one.model.admin(bytes([5]) + bytes.fromhex(puzzle["message"]))
-    unknown, _ = run("import", one.port, code=1)
-    assert "--device" in unknown["error"]["message"]
-    imported, _ = run("import", one.port, "--device", "alice")
+    imported, _ = run("import", one.port)
     assert (imported["imported"][0]["outcome"], imported["imported"][0]["peer"]) == ("known already", 0)
     assert [row["recipient"] for row in run("registry", "outbox")[0]["outbox"]] == ["bob"]
 
 
-def test_a_wrongly_named_device_loses_nothing(paired, run):
-    """alice's board is past the index of carol's puzzle and has bob as a peer, too; the puzzle waits on for carol."""
+def test_messages_that_the_device_is_past(paired, run, home):
+    """A newer puzzle was imported from a file first: the older ones are told by the device's own table."""
     one, _ = paired
-    with ModelBoard("three") as three:
-        three.hold_button()
-        run("enroll", three.port, "--name", "carol")
-        run("pair", "carol", "bob")
-        wrong, _ = run("import", one.port, "--device", "carol", code=1)
-        assert (wrong["imported"][0]["outcome"], wrong["imported"][0]["code"]) == ("refused", "OLD_PUZZLE")
-        assert {row["recipient"] for row in run("registry", "outbox")[0]["outbox"]} == {"bob", "carol"}
-        assert run("import", three.port)[0]["imported"][0]["outcome"] == "delivered"
+    with ModelBoard("three") as three, ModelBoard("four") as four:
+        for board, name in ((three, "carol"), (four, "dave")):
+            board.hold_button()
+            run("enroll", board.port, "--name", name)
+    run("revoke", "alice", "bob")
+    run("pair", "alice", "carol")
+    run("pair", "alice", "dave", "-o", home)
+    run("import", one.port, home / "alice-000003.puzzle")
+    rows = run("import", one.port, code=1)[0]["imported"]
+    assert [(row["kind"], row["outcome"], row["code"]) for row in rows] == [
+        ("revocation", "outdated", "OLD_PUZZLE"),
+        ("puzzle", "outdated", "OLD_PUZZLE"),
+        ("puzzle", "known already", "OLD_PUZZLE"),
+    ]
+    assert "alice" not in {row["recipient"] for row in run("registry", "outbox")[0]["outbox"]}
 
 
 def test_files_in_any_order(devices, run, home):
@@ -299,9 +317,14 @@ def test_unplugged_between_the_halves_of_an_enrollment(devices, run):
     one, _ = devices
     one.damage_out = lambda raw: raw if raw[1] != 0x84 else cut(one)
     failed, _ = run("enroll", one.port, "--name", "alice", code=3)
-    assert "registry confirm alice" in failed["error"]["message"]
+    assert "run the same command again" in failed["error"]["message"]
     assert run("registry", "show", "alice")[0]["state"] == "pending"
-    run("registry", "confirm", "alice")
+    pending = run("registry", "show", "alice")[0]
+    with ModelBoard("one", flash=one.flash) as again, ModelBoard("three") as other:
+        assert run("info", again.port)[0]["state"] == "enrolled"
+        assert "is taken" in run("enroll", other.port, "--name", "alice", code=4)[0]["error"]["message"]
+        assert run("enroll", again.port, "--name", "alice")[0]["id"] == pending["id"]
+        assert run("enroll", again.port, "--name", "bob", code=1)[0]["error"]["code"] == "ALREADY_ENROLLED"
     assert run("registry", "show", "alice")[0]["state"] == "active"
 
 

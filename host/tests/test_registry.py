@@ -113,9 +113,8 @@ def test_no_message_is_issued_that_a_device_could_not_reach(registry):
     registry.advance("alice", 64)
     registry.pair("alice", "bob")  # index 64: just within reach, and a stone for what follows
     registry.advance("alice", 64)
-    registry.probe("alice")
+    registry.advance("alice", 1)
     for action in (
-        lambda: registry.probe("alice"),
         lambda: registry.pair("carol", "alice"),
         lambda: registry.pair("alice", "carol"),
         lambda: registry.reset("alice"),

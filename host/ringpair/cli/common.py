@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ringpair_protocol.admin import BAUD
+
 from ringpair.errors import RingpairError, TransportError, UsageError
-from ringpair.transport import DEFAULT_BAUD
 
 from .output import Output, printable
 
@@ -26,7 +27,7 @@ def add_port(parser: argparse.ArgumentParser, name: str = "port") -> None:
 
 def add_baud(parser: argparse.ArgumentParser) -> None:
     """The option --baud."""
-    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD, help="bit rate of a serial port (%(default)s)")
+    parser.add_argument("--baud", type=int, default=BAUD, help="bit rate of a serial port (%(default)s)")
 
 
 def add_registry(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``ringpair factory-reset PORT --device NAME``: make a device forget everything, by an authenticated command."""
+"""``ringpair factory-reset PORT``: make a device forget everything, by an authenticated command."""
 
 import argparse
 
@@ -10,7 +10,6 @@ HELP = "return the device at PORT to the factory state: all its pairings are los
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_port(parser)
-    parser.add_argument("--device", metavar="NAME", help="which device of the registry it is (default: named as PORT)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_registry(parser)
 
@@ -18,16 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     from ringpair_protocol.admin import DeviceStateCode
 
-    from ringpair.errors import NoReply, UsageError
+    from ringpair.delivery import device_of
+    from ringpair.errors import NoReply
 
     with open_registry(arguments) as registry, open_board(arguments) as board:
-        names = [device.name for device in registry.devices()]
-        if arguments.device is None and arguments.port not in names:
-            raise UsageError(
-                f"which device is on {arguments.port}? give its registry name with --device (holding the board's "
-                "button for 10 s resets it as well)"
-            )
-        device = registry.find(arguments.device or arguments.port)
+        device = device_of(board, registry)
         if not arguments.yes:
             confirm(f"Reset {device.name} ({device.id})? Its id and all its pairings are lost for ever.")
         message = registry.reset(device.id)

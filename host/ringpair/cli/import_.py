@@ -19,7 +19,6 @@ HELP = "import what waits in the outbox (or the given files) into the device at 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_port(parser)
     parser.add_argument("files", nargs="*", metavar="FILE", help="files made by pair or revoke; - is standard input")
-    parser.add_argument("--device", metavar="NAME", help="which device of the registry the board is, if known")
     add_registry(parser)
 
 
@@ -41,7 +40,7 @@ def _from_outbox(arguments: argparse.Namespace, output: Output) -> list[dict[str
             where = "" if delivery.peer is None else f", peer {delivery.peer}"
             output.note(f"{message.recipient.name}: {message.kind} for {about}: {delivery.outcome}{where}")
 
-        done = deliver(board, registry, arguments.device, told)
+        done = deliver(board, registry, told)
     return [
         {
             "device": delivery.message.recipient.name,

@@ -310,22 +310,11 @@ class Registry:
             note(session, "reset", f"{device.name} {device.id}")
         return message
 
-    def probe(self, reference: str) -> bytes:
-        """A message that only this device opens, and that changes nothing on it but the wrap key it uses up."""
-        self.unlock()
-        with self.database.transaction() as session:
-            device = find(session, reference)
-            entry = self._issue(session, device)
-            body, successor = make_revocation(entry, entry.device_id)
-            self._store_entry(device, successor)
-            note(session, "probe", f"{device.name} {device.id}")
-        return body
-
     def _issue(self, session: Session, device: Device) -> DeviceEntry:
         """The entry to make the next message with.
 
         A device follows the chain by 64 steps at most. What waits in the outbox are its stepping stones; withdrawn
-        messages and probes are none.
+        messages are none.
         """
         reach = 0
         for message in messages_of(session, device.id):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ringpair_protocol.admin import BAUD
+
 
 @dataclass(frozen=True)
 class FlashParameters:
@@ -55,8 +57,8 @@ class Parameters:
     """
 
     clock_hz: int = 12_000_000
-    admin_baud: int = 1_000_000
-    peer_baud: int = 1_000_000
+    admin_baud: int = BAUD
+    peer_baud: int = BAUD
     settle_cycles: int = 64
     seed: int = 0
     flash: FlashParameters = field(default_factory=FlashParameters)
