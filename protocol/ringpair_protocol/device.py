@@ -117,19 +117,23 @@ class DeviceModel:
         self.vault = Vault(flash, puf, identity.floorplan, identity.layout_version)
         self.party = Party(self.vault, lambda: self._random()[:NONCE_LENGTH])
         self._enrollment: Enrollment | None = None
+        self._untidy = False
         self._walk: int | None = None  # the peer that the button's handshake is trying
 
     # ------------------------------------------------------------------ what happens to the device
     def boot(self) -> list[Out]:
         """Power-up: zero what a cut left behind, then say hello. A PUF that fails here is tried again when needed."""
-        if self.vault.state() is DeviceStateCode.ENROLLED:
-            with suppress(Refused), self.vault.noted():
-                self.vault.keys().tidy()
-        self.vault.close()
+        self._untidy = self.vault.state() is DeviceStateCode.ENROLLED
+        self._tidy()
         return [_event(Event.STARTED, self.identity.to_bytes())]
 
     def admin(self, payload: bytes) -> list[Out]:
         """One command of the host, 1 to 126 bytes."""
+        outs = self._command(payload)
+        self._tidy()
+        return outs
+
+    def _command(self, payload: bytes) -> list[Out]:
         number, body = payload[0], payload[1:]
         if number not in LENGTHS_OF_BODY:  # a reply can only name an opcode of the commands' range
             return [_reply(number if number < REPLY >> 1 else Opcode.NONE, Code.UNKNOWN_COMMAND)]
@@ -148,11 +152,12 @@ class DeviceModel:
 
     def admin_damaged(self, kind: int) -> list[Out]:
         """A frame on the admin port that could not be read; ``kind`` as in ``frames.ErrorKind``."""
+        self._tidy()
         return [_reply(Opcode.NONE, Code.BAD_FRAME, bytes([kind]))]
 
     def peer(self, message: bytes) -> list[Out]:
         """One message that came by the peer port."""
-        return self._outputs(self.party.receive(message, Carrier.WIRE))
+        return self._outputs(self._receive(message, Carrier.WIRE))
 
     def tick(self, milliseconds: int) -> list[Out]:
         """Let time pass. At most one wait may end in it."""
@@ -198,7 +203,7 @@ class DeviceModel:
         _require(body[0] == E1, Code.BAD_VALUE)
         self._require_noise()
         self._enrollment = None
-        wipe(self.vault.flash)
+        wipe(self.vault.flash, plain_record=False)
         keyring, wrap_key = self.vault.enroll(self._random)
         self._enrollment = Enrollment(keyring, wrap_key, body[1:])
         return bytes([E2]) + keyring.device_id + wrap_key, []
@@ -210,8 +215,7 @@ class DeviceModel:
             raise Refused(Code.NO_ENROLLMENT)
         tag = confirm_tag(draft.wrap_key, draft.nonce_s, draft.keyring.device_id)
         _require(compare_digest(tag, body[1:]), Code.BAD_CONFIRMATION)
-        draft.keyring.begin(draft.wrap_key)
-        self.vault.device_id = draft.keyring.device_id
+        self.vault.begin(draft.keyring.plain, draft.wrap_key)
         return draft.keyring.device_id, []
 
     def _import(self, body: bytes) -> Answer:
@@ -242,7 +246,7 @@ class DeviceModel:
         return b"", self.party.send(body)
 
     def _peer_in(self, body: bytes) -> Answer:
-        return b"", self.party.receive(body, Carrier.TUNNEL)
+        return b"", self._receive(body, Carrier.TUNNEL)
 
     def _disconnect(self, body: bytes) -> Answer:
         self._walk = None
@@ -263,6 +267,18 @@ class DeviceModel:
     }
 
     # ------------------------------------------------------------------ parts
+    def _tidy(self) -> None:
+        """Retire what a power cut left behind; if the key cannot be made now, behind a later command."""
+        if self._untidy:
+            with suppress(Refused), self.vault.noted():
+                keys = self.vault.keys()
+                self._untidy = False
+                keys.tidy()
+            self.vault.close()
+
+    def _receive(self, message: bytes, carrier: Carrier) -> list[Output]:
+        return self.party.receive(message, carrier) if self.vault.state() is DeviceStateCode.ENROLLED else []
+
     def _outputs(self, outputs: list[Output]) -> list[Out]:
         """Close the vault, unless the button's handshake has failed and goes on with the next peer."""
         failed = [item for item in outputs if isinstance(item, Failed) and item.peer == self._walk]
@@ -294,6 +310,7 @@ class DeviceModel:
     def _reset(self) -> None:
         self.party.disconnect()
         self._walk = self._enrollment = None
+        self._untidy = False
         wipe(self.vault.flash)
         self.vault.close()
         self.vault.device_id = bytes(ID_LENGTH)

@@ -291,15 +291,13 @@ class Party:
         nonce_i, tag_1 = message[1 : 1 + NONCE_LENGTH], message[1 + NONCE_LENGTH :]
         try:
             for record in self.peers.live():
-                if record.epoch >= MAX_EPOCH:
-                    continue
                 direction = record.direction(Role.RESPONDER)
                 now = record.next()
                 if compare_digest(tag_1, auth_tag(now.auth_key, M1, direction, nonce_i)):
                     return [] if self._mine_goes_first(record) else self._answer(now, nonce_i, tag_1, carrier)
                 ahead = now.after.next()
                 if compare_digest(tag_1, auth_tag(ahead.auth_key, M1, direction, nonce_i)):
-                    return self._answer(ahead, nonce_i, tag_1, carrier) if now.after.epoch < MAX_EPOCH else []
+                    return self._answer(ahead, nonce_i, tag_1, carrier)
                 if compare_digest(tag_1, auth_tag(record.auth_prev, M1, direction, nonce_i)):
                     return [Send(carrier, bytes([RESYNC]) + auth_tag(now.auth_key, RESYNC, direction, nonce_i))]
         except Refused:  # as silent as a wrong tag: the far end learns nothing of our state
@@ -311,7 +309,9 @@ class Party:
         return isinstance(self.run, InitiatorRun) and self.run.record.number == record.number and record.low
 
     def _answer(self, step: Step, nonce_i: bytes, tag_1: bytes, carrier: int) -> list[Output]:
-        """Draw a nonce, commit, only then send M2."""
+        """Draw a nonce, commit, only then send M2. No step leads beyond the last epoch."""
+        if step.after.epoch > MAX_EPOCH:
+            return []
         nonce_r = self.nonce()
         keys = session_keys(step, step.after.direction(Role.RESPONDER), nonce_i, tag_1, nonce_r)
         self.peers.commit(step.after)
@@ -322,7 +322,7 @@ class Party:
 
     def _m2(self, message: bytes, carrier: int) -> list[Output]:
         run = self.run
-        if not isinstance(run, InitiatorRun):
+        if not isinstance(run, InitiatorRun) or not self._reloaded(run):
             return []
         nonce_r, tag_2 = message[1 : 1 + NONCE_LENGTH], message[1 + NONCE_LENGTH :]
         keys = session_keys(run.step, run.record.direction(Role.INITIATOR), run.nonce_i, run.tag_1, nonce_r)
@@ -346,7 +346,7 @@ class Party:
     def _resync(self, message: bytes, carrier: int) -> list[Output]:
         """The peer is one epoch ahead: follow it, and start again."""
         run = self.run
-        if not isinstance(run, InitiatorRun) or run.resyncs == MAX_RESYNC:
+        if not isinstance(run, InitiatorRun) or run.resyncs == MAX_RESYNC or not self._reloaded(run):
             return []
         ahead, direction = run.step.after.next(), run.record.direction(Role.INITIATOR)
         if not compare_digest(message[1:], auth_tag(ahead.auth_key, RESYNC, direction, run.nonce_i)):
@@ -366,6 +366,13 @@ class Party:
         return [Text(text)]
 
     # ------------------------------------------------------------------ parts
+    def _reloaded(self, run: InitiatorRun) -> bool:
+        """A device keeps no key while it waits: whatever answers its M1, it opens the record again, or stays silent."""
+        try:
+            return self.peers.load(run.record.number) == run.record
+        except Refused:
+            return False
+
     def _first_message(
         self, record: PeerRecord, carrier: int, tries: int = 1, resyncs: int = 0
     ) -> tuple[InitiatorRun, Send]:

@@ -6,8 +6,9 @@ data) is a program command inside one page, R a read, E the erasure of a sector;
 ::
 
     load     R first 8 bytes of slot 0, 1, … of each sector up to the first blank one; R the last written one, then the
-             one before it, where they are not all zeros; the highest number that unseals is live. If there is one:
-             W(zeros) over every other slot read, torn ones too, in the order in which they were read.
+             one before it, where they are not all zeros; the highest number that unseals is live. Nothing is written.
+    tidy     load; if there is a live slot, W(zeros) over every other slot read, torn ones too, in the order of reading.
+             At power-up, or as soon as the PUF key can be made again: never because of a message of the peer.
     commit   1. W(slot[k+1], new), R, compare.      Left out if slot[k] is not the last written one, or k = 47.
              2. If that was left out or the comparison failed: in the next sector, E, W(header), W(slot 0, new), R both,
                 compare; on failure in the one after it, and so on, but never in the live sector.
@@ -120,7 +121,7 @@ class Journal(Generic[T]):
         self._last = 0
 
     def load(self, unseal: Callable[[bytes, bytes], tuple[int, T]]) -> tuple[int, T] | None:
-        """Find the live slot and zero what else was left behind.
+        """Find the live slot; nothing is written.
 
         Parameters
         ----------
@@ -130,9 +131,10 @@ class Journal(Generic[T]):
         Returns
         -------
         tuple or None
-            Number and contents of the live slot; None if no slot unseals (then nothing is written either).
+            Number and contents of the live slot; None if no slot unseals.
         """
-        self.live, found, others = None, None, []
+        self.live, found = None, None
+        self._others: list[Place] = []
         for sector in range(JOURNAL_SECTORS):
             header = self.flash.read(self._sector(sector), HEADER_LENGTH)
             written = self._written(sector)
@@ -140,18 +142,21 @@ class Journal(Generic[T]):
                 slot = self.flash.read(self._address(place), self.slot_length)
                 if not any(slot):
                     continue
-                others.append(place)
+                self._others.append(place)
                 try:
                     number, contents = unseal(header, slot)
                 except WrongTag:
                     continue
                 if found is None or number > found[0]:
                     found, self.live, self.header, self._last = (number, contents), place, header, written - 1
-        if self.live is not None:
-            for place in others:
+        return found
+
+    def tidy(self, unseal: Callable[[bytes, bytes], tuple[int, T]]) -> None:
+        """Load, and zero what else was left behind; nothing if no slot unseals."""
+        if self.load(unseal) is not None:
+            for place in self._others:
                 if place != self.live:
                     self._zero(place)
-        return found
 
     def commit(self, slot: bytes) -> None:
         """Replace the live slot.
@@ -243,8 +248,14 @@ def sectors() -> Iterator[int]:
         yield from range(journal, journal + JOURNAL_SECTORS * SECTOR, SECTOR)
 
 
-def wipe(flash: Flash) -> None:
-    """Erase every used sector that is not blank, in the order of :func:`sectors`."""
-    for address in sectors():
+def wipe(flash: Flash, *, plain_record: bool = True) -> None:
+    """Erase the plain record's sector, then every sector of a journal that is not blank to the last bit.
+
+    An erase that was cut may leave a few bits behind in a sector that looks blank where a record would begin.
+    """
+    first, *others = sectors()
+    if plain_record:
+        flash.erase(first)
+    for address in others:
         if any(flash.read(address + page, PAGE) != b"\xff" * PAGE for page in range(0, SECTOR, PAGE)):
             flash.erase(address)

@@ -86,7 +86,7 @@ class PlainRecord:
         return cls(**fields)
 
     def write(self, flash: Flash) -> None:
-        """Program and compare everything, then the version byte by itself: it makes the record count.
+        """Erase the sector, program and compare everything but the version byte.
 
         Raises
         ------
@@ -94,10 +94,10 @@ class PlainRecord:
             The flash kept something else.
         """
         body = b"".join(getattr(self, name) for name, _ in PLAIN_FIELDS[1:])
-        for address, data in (DEVICE_BASE + 1, body), (DEVICE_BASE, bytes([RECORD_VERSION])):
-            flash.program(address, data)
-            if flash.read(address, len(data)) != data:
-                raise FlashFailed(f"{len(data)} bytes at {address:#08x} read back otherwise: replace the flash")
+        flash.erase(DEVICE_BASE)
+        flash.program(DEVICE_BASE + 1, body)
+        if flash.read(DEVICE_BASE + 1, len(body)) != body:
+            raise FlashFailed(f"{len(body)} bytes at {DEVICE_BASE + 1:#08x} read back otherwise: replace the flash")
 
     def digest(self) -> bytes:
         values = {"helper": self.helper, "floorplan": self.floorplan, "layout_version": self.layout_version}
@@ -158,17 +158,36 @@ class Vault:
         """
         require_state(self.state(), DeviceStateCode.ENROLLED)
         if self._keys is None:
-            plain, self.tries = PlainRecord.read(self.flash), 0
-            digest = plain.digest()
-            for bits in self.puf.candidates(plain.helper):
-                self.tries += 1
-                if compare_digest(kdf.CHECK(digest=digest, bits=bits)["check"], plain.check):
-                    self._keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"])
-                    self.device_id = self._keys.device_id
-                    break
-            else:
-                raise Refused(Code.PUF_FAILED)
+            self._keys = self._regenerate()
         return self._keys
+
+    def _regenerate(self) -> "Keyring":
+        """Measure the rings, and search for the bits that the plain record's check value belongs to."""
+        plain, self.tries = PlainRecord.read(self.flash), 0
+        digest = plain.digest()
+        for bits in self.puf.candidates(plain.helper):
+            self.tries += 1
+            if compare_digest(kdf.CHECK(digest=digest, bits=bits)["check"], plain.check):
+                keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"])
+                self.device_id = keys.device_id
+                return keys
+        raise Refused(Code.PUF_FAILED)
+
+    def begin(self, plain: PlainRecord, wrap_key: bytes) -> None:
+        """Finish an enrollment: write the plain record, try it, seal the first device slot; the version byte is last.
+
+        Raises
+        ------
+        Refused
+            ``FLASH_FAILED``, or ``PUF_FAILED`` if a new read does not give the key: the device stays in the factory
+            state.
+        """
+        with _flash_failures():
+            plain.write(self.flash)
+        keys = self._regenerate()
+        with _flash_failures():
+            keys.begin(wrap_key)
+            self.flash.program(DEVICE_BASE, bytes([RECORD_VERSION]))
 
     def close(self) -> None:
         """The end of an operation: keys are gone."""
@@ -239,7 +258,7 @@ class Keyring:
 
     def __init__(self, flash: Flash, plain: PlainRecord, puf_key: bytes):
         self._flash = flash
-        self._plain = plain
+        self.plain = plain
         self._root = {"puf_key": puf_key, "salt": plain.salt}
         self.device_id = kdf.DEVICE_ID(**self._root)["device_id"]
         self._device_key = kdf.DEVICE_KEY(**self._root)["device_key"]
@@ -250,11 +269,10 @@ class Keyring:
 
     # ------------------------------------------------------------------ the device's own record
     def begin(self, wrap_key: bytes) -> None:
-        """Finish an enrollment: the sealed slot first, the plain record after it, its version byte last."""
+        """The first device slot."""
         slot = seal_device(self._device_key, 0, DeviceState(wrap_index=0, next_pair=0, wrap_key=wrap_key))
         with _flash_failures():
             self._device.create(DEVICE_HEADER, slot)
-            self._plain.write(self._flash)
 
     def device(self) -> DeviceState:
         return self._load_device()[1]
@@ -265,13 +283,17 @@ class Keyring:
             self._device.commit(seal_device(self._device_key, number + 1, state))
 
     def tidy(self) -> None:
-        """Load everything, peers first: what a cut left beside a live slot is zeroed."""
+        """Zero what a cut left beside a live slot; afterwards ``Refused`` if the device's own journal is damaged."""
+        self._device.tidy(self._open_device)
         for number in range(MAX_PEERS):
-            self.load(number)
+            self._peers[number].tidy(self._open_peer)
         self.device()
 
+    def _open_device(self, _: bytes, slot: bytes) -> tuple[int, DeviceState]:
+        return open_device(self._device_key, slot)
+
     def _load_device(self) -> tuple[int, DeviceState]:
-        found = self._device.load(lambda _, slot: open_device(self._device_key, slot))
+        found = self._device.load(self._open_device)
         if found is None:
             raise Refused(Code.RECORD_DAMAGED)
         return found
@@ -282,16 +304,15 @@ class Keyring:
 
     def load(self, number: int) -> PeerRecord | None:
         journal = self._peers[number]
-
-        def unseal(header: bytes, slot: bytes) -> tuple[int, PeerSlot]:
-            epoch, chain_key, auth_prev = open_peer(self._kek(header), header, slot)
-            return epoch, (chain_key, auth_prev)
-
-        found = journal.load(unseal)
+        found = journal.load(self._open_peer)
         if found is None:
             return None
         epoch, (chain_key, auth_prev) = found
         return PeerRecord(number, PeerHeader.from_bytes(journal.header).low, epoch, chain_key, auth_prev)
+
+    def _open_peer(self, header: bytes, slot: bytes) -> tuple[int, PeerSlot]:
+        epoch, chain_key, auth_prev = open_peer(self._kek(header), header, slot)
+        return epoch, (chain_key, auth_prev)
 
     def commit(self, record: PeerRecord) -> None:
         journal = self._peers[record.number]
@@ -330,8 +351,10 @@ class Keyring:
             self._peers[number].create(raw, self._seal(raw, record))
 
     def remove(self, number: int) -> None:
-        """Zero a live pairing that has been loaded."""
-        self._peers[number].revoke()
+        """Zero a live pairing that has been loaded, and an older epoch of it that a cut may have left behind."""
+        while self._peers[number].live is not None:
+            self._peers[number].revoke()
+            self.load(number)
 
     def _kek(self, header: bytes) -> bytes:
         return kdf.KEK(**self._root, pair_index=header[8:10])["kek"]

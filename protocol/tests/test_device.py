@@ -24,7 +24,7 @@ from ringpair_protocol.pairing import (
     make_puzzles,
     make_reset,
 )
-from ringpair_protocol.puf import RINGS, Quantizer
+from ringpair_protocol.puf import ENROLL_READS, RINGS, Quantizer
 from ringpair_protocol.records import (
     DEVICE_BASE,
     DEVICE_JOURNAL,
@@ -103,9 +103,9 @@ def test_what_lies_in_flash() -> None:
 def test_enrollment_puts_the_version_byte_last() -> None:
     board = Board("new")
     board.enroll()
-    assert board.flash.log[-3][0] == "W"
-    assert board.flash.log[-3][1] == DEVICE_JOURNAL + slot_offset(0)
-    assert board.flash.log[-2][1] == DEVICE_BASE + 1
+    assert board.flash.log[:2] == [("E", DEVICE_BASE), ("W", DEVICE_BASE + 1, board.flash.read(DEVICE_BASE + 1, 106))]
+    assert board.flash.log[-2][0] == "W"
+    assert board.flash.log[-2][1] == DEVICE_JOURNAL + slot_offset(0)
     assert board.flash.log[-1] == ("W", DEVICE_BASE, b"\x01")
 
 
@@ -128,7 +128,7 @@ def test_enrollment_cut_anywhere(when: str) -> None:
             assert board.flash.read(peer_journal(3), SECTOR) == b"\xff" * SECTOR
             assert board.ok(Opcode.IMPORT, fake_puzzle(entry, SERVER.device_id)) == b"\0"
         through += 1
-    assert through == 1 + 3 + 1 + 2 + 2, "leftover, journal, header and slot, plain record in two steps"
+    assert through == 1 + 2 + 3 + 1 + 2 + 1, "leftover, plain record, journal, header and slot, version byte"
 
 
 def test_enrollments_differ() -> None:
@@ -397,7 +397,7 @@ def silicon(seed: int, shift: float = 0.0) -> Callable[[], list[int]]:
     def read() -> list[int]:
         nonlocal reads
         reads += 1
-        return [round(ring * (1 + chip.gauss(0, 0.0002))) for ring in (rings if reads <= 16 else moved)]
+        return [round(ring * (1 + chip.gauss(0, 0.0002))) for ring in (rings if reads <= ENROLL_READS + 1 else moved)]
 
     return read
 
@@ -427,6 +427,19 @@ def test_rings_that_have_moved() -> None:
     assert board.ask(Opcode.PEER, b"\0") == (Code.PUF_FAILED, b"")
     assert status(board).tries == 16
     assert status(board).failure is Code.PUF_FAILED
+
+
+def test_enrollment_tries_its_record() -> None:
+    """A board whose key is gone at once does not become an enrolled one."""
+    board = rings_board(2, budget=16)
+    rings = [silicon(2), silicon(3)]
+    board.puf = RingPuf(lambda: rings[0](), Quantizer(), 16)  # type: ignore[assignment]
+    board.start()
+    board.device.button = True
+    _, e3 = finish_enrollment(bytes(16), board.ok(Opcode.ENROLL, bytes([E1]) + bytes(16)))
+    rings.pop(0)
+    assert board.ask(Opcode.ENROLL_CONFIRM, e3) == (Code.PUF_FAILED, b"")
+    assert status(board).state is DeviceStateCode.FACTORY
 
 
 def test_dead_ring() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ringpair_protocol.ascon import WrongTag
 from ringpair_protocol.records import (
+    DEVICE_BASE,
     DEVICE_HEADER,
     DEVICE_JOURNAL,
     DEVICE_SLOT_LENGTH,
@@ -45,7 +46,9 @@ def journal(flash: CuttableFlash) -> "Journal[DeviceState]":
 
 def number_in(flash: CuttableFlash) -> int | None:
     """Number of the live slot, after a boot; its contents must belong to it."""
-    found = journal(flash).load(unseal)
+    book = journal(flash)
+    book.tidy(unseal)
+    found = book.load(unseal)
     if found is None:
         return None
     assert found[1] == DeviceState(found[0], 0, bytes([found[0] % 251]) * 32)
@@ -112,6 +115,15 @@ def test_loading_writes_nothing() -> None:
     assert number_in(flash) == 60
     assert flash.log == []
     assert number_in(CuttableFlash()) is None
+
+
+def test_only_tidying_retires_what_was_left() -> None:
+    flash = filled(5)
+    flash.port.program(place(0, 6), slot(6))
+    assert journal(flash).load(unseal) == unseal(DEVICE_HEADER, slot(6))
+    assert flash.log == []
+    journal(flash).tidy(unseal)
+    assert flash.log == [("W", place(0, 5), ZEROS)]
 
 
 def test_rolls_over_through_all_sectors() -> None:
@@ -187,6 +199,7 @@ def test_cut_while_a_leftover_is_zeroed() -> None:
 def test_torn_slot_makes_the_next_commit_roll_over() -> None:
     flash = filled(5)
     flash.port.program(place(0, 6), slot(6)[:30])
+    journal(flash).tidy(unseal)
     commit(flash, 6)
     assert flash.log[0] == ("W", place(0, 6), ZEROS), "the beginning of a chain key must not stay"
     assert flash.log[1] == ("E", BASE + SECTOR)
@@ -270,8 +283,11 @@ def test_wipe_erases_what_is_used_only() -> None:
     flash = filled(3)
     last = STORE_END - PAGE
     flash.port.program(last, b"\0")
-    wipe(flash)
+    wipe(flash, plain_record=False)
     assert flash.log == [("E", BASE), ("E", STORE_END - SECTOR)]
+    flash.port.program(DEVICE_BASE, b"\0")
+    wipe(flash)
+    assert flash.log[2:] == [("E", DEVICE_BASE)]
     assert flash.read(0, STORE_END) == b"\xff" * STORE_END
 
 
