@@ -158,6 +158,7 @@ def add_main(p: Program, v: Memory) -> None:
 def _add_replies(p: Program, v: Memory) -> None:
     # The command's frame goes, the reply begins: opcode and status; the body and SEND follow.
     with p.routine("begin_reply"):
+        p.call("note_failure")
         p.control(Unit.SIDE, 0)
         p.control(Unit.FRAME, DROP)
         p.byte(Op.OR, v.opcode, REPLY)
@@ -228,6 +229,7 @@ def _add_session_commands(p: Program, v: Memory) -> None:
         refuse_if(p, v, CARRY, Code.BAD_VALUE)
         p.compare(v.message, Carrier.TUNNEL + 1)
         refuse_if(p, v, CARRY, Code.BAD_VALUE)
+        refuse_if(p, v, TRNG_ALARM, Code.TRNG_FAILED)
         p.control(Unit.FRAME, DROP)
         p.copy(v.former, v.pending_peer)
         p.copy(v.pending_peer, v.peer)
@@ -264,9 +266,8 @@ def _add_session_commands(p: Program, v: Memory) -> None:
         p.control(Unit.LENGTH, RECEIVED | 1)
         p.move(Direction.TAKE, Port.LINK, v.buffer, length=0)
         p.control(Unit.FRAME, DROP)
-        p.call("send_text")
-        p.zero(v.buffer)
-        p.jump("reply_without_frame")
+        p.call("reply_without_frame")
+        p.jump("send_text")
 
     # A message that came through the host is treated as one that came by wire.
     with p.routine("command_peer_in"):

@@ -55,6 +55,7 @@ def add_channel(p: Program, v: Memory) -> None:
         p.give(Port.LINK, v.tag)
         p.control(Unit.FRAME, SEND)
         p.control(Unit.SPONGE_CLEAR)
+        p.zero(v.buffer)
         p.add(v.tx_counter, 1)
 
     # A data message; its opcode is taken already.

@@ -30,6 +30,8 @@ from .journal import SECTOR_STEP, ok, refuse_if
 from .keys import puf
 from .memory import ENROLLING, Memory
 
+CHUNK = 64
+"""Bytes of a sector that are looked at in one go."""
 REGION_SECTORS = records.JOURNAL_SECTORS
 
 
@@ -40,7 +42,7 @@ def add_enroll(p: Program, v: Memory, ticks_per_second: float) -> None:
 
 
 def _add_wiping(p: Program, v: Memory) -> None:
-    # Erases the sectors of all journals in which anything is written.
+    # Erases the sectors of all journals that are not blank to the last bit: an erase that was cut leaves a few behind.
     with p.routine("erase_journals"):
         p.set(v.address, records.DEVICE_JOURNAL.to_bytes(3, "big"))
         p.set(v.sectors, REGION_SECTORS)
@@ -51,15 +53,15 @@ def _add_wiping(p: Program, v: Memory) -> None:
 
     with p.routine("erase_sectors"):
         p.set(v.address[2], 0)
-        p.call("read_mark")
-        with p.If(~ONES):
-            p.call("flash_erase")
-        with p.If(ONES):
-            p.set(v.address[2], records.HEADER_LENGTH)
-            p.call("read_mark")
-            with p.If(~ONES):
-                p.set(v.address[2], 0)
-                p.call("flash_erase")
+        p.set(v.count, records.SECTOR // CHUNK)
+        p.call("flash_read")
+        with p.Loop() as loop:
+            p.take(Port.SPI, v.buffer[:CHUNK])
+            loop.leave(~ONES)
+            p.byte(Op.ADD, v.count, 255)
+            loop.leave(ZERO)
+        flash.select(p, 0)
+        p.call("flash_erase", ~ONES)
         p.byte(Op.ADD, v.address[1], SECTOR_STEP)
         p.byte(Op.ADC, v.address[0], 0)
         p.byte(Op.ADD, v.sectors, 255)
@@ -111,7 +113,7 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         p.wait(~PUF_BUSY)
         with p.If(PUF_DEAD):
             p.set(v.status, Code.RING_DEAD)
-            p.jump("wipe_and_reply")
+            p.jump("no_enrollment")
         p.copy(v.buffer[:72], v.helper)
         p.call("helper_digest")
         puf(p, Command.BITS)
@@ -123,7 +125,7 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         p.copy(v.salt, v.random[:16])
         p.call("draw_random")
         ok(p, v)
-        p.jump("wipe_and_reply", ~ZERO)
+        p.jump("no_enrollment", ~ZERO)
         p.phase(Phase.ADMIN)
         p.call("key_from_bits")
         p.derive(FIRST_WRAP, puf_key=v.puf_key, salt=v.salt, random=v.random)
@@ -136,6 +138,10 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         p.give(Port.LINK, v.own_id)
         p.give(Port.LINK, v.new_wrap)
         p.control(Unit.FRAME, SEND)
+
+    with p.routine("no_enrollment"):
+        p.zero(v.helper)
+        p.jump("wipe_and_reply")
 
     with p.routine("need_factory_state"):
         p.compare(v.state, DeviceStateCode.FACTORY)
@@ -152,7 +158,7 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
             p.zero(v.own_id)
         p.byte(Op.AND, v.flags, 0xFF ^ ENROLLING)
         p.control(Unit.TIMER, 0)
-        p.zero(v.new_wrap)
+        p.zero(v.new_wrap, v.helper)
 
 
 def _add_confirm(p: Program, v: Memory) -> None:

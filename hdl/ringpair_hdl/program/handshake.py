@@ -149,7 +149,6 @@ def _add_start(p: Program, v: Memory, timer) -> None:
         with p.If(ZERO):
             p.set(v.status, Code.NO_SUCH_PEER)
             p.jump("wipe_and_fail")
-        p.set(v.tried, 1)
         p.phase(Phase.INITIATOR)
         p.less(v.number, p.pad.constant(msg.MAX_EPOCH.to_bytes(4, "little")))
         with p.If(CARRY):
@@ -435,13 +434,17 @@ def _add_timeouts(p: Program, v: Memory) -> None:
         p.set(v.status, Code.SUPERSEDED)
         p.set(v.walk, 0xFF)
         p.set(v.tried, 0)
+        p.copy(v.former, v.pending_peer)
         p.byte(Op.OR, v.flags, BY_BUTTON)
         p.call("next_by_button")
         p.test(v.tried, 1)
         with p.If(ZERO):
             p.set(v.status, Code.NO_SUCH_PEER)
             p.set(v.pending_peer, 0xFF)
-            p.jump("failed_event")
+            p.call("failed_event")
+        flag(p, v, SESSION)
+        with p.If(~ZERO):  # none has begun, and the session goes on
+            p.copy(v.pending_peer, v.former)
 
     with p.routine("next_by_button"):
         flag(p, v, BY_BUTTON)
@@ -454,6 +457,7 @@ def _add_timeouts(p: Program, v: Memory) -> None:
             p.copy(v.pending_peer, v.walk)
             p.call("prepare_m1")
             with p.If(ZERO):
+                p.set(v.tried, 1)
                 p.set(v.status, Code.SUPERSEDED)
                 p.call("end_session")
                 p.byte(Op.OR, v.flags, BY_BUTTON)
@@ -463,6 +467,7 @@ def _add_timeouts(p: Program, v: Memory) -> None:
                 p.jump("send_m1")
             p.compare(v.status, Code.NO_SUCH_PEER)
             loop.again(ZERO)
+            p.set(v.tried, 1)
             p.call("failed_event")
             p.compare(v.status, Code.EXHAUSTED)
             loop.leave(~ZERO)

@@ -189,10 +189,13 @@ def _add_effects(p: Program, v: Memory) -> None:
         p.call("find_peer")
         p.compare(v.peer, NO_PLACE)
         with p.If(~ZERO):
-            p.copy(v.address, v.old)
-            p.call("retire_slot")
-            ok(p, v)
-            p.jump("wipe_and_reply", ~ZERO)
+            with p.Loop() as loop:  # a cut may have left an older epoch behind, which must not come to life again
+                p.copy(v.address, v.old)
+                p.call("retire_slot")
+                ok(p, v)
+                p.jump("wipe_and_reply", ~ZERO)
+                p.call("load_peer")
+                loop.leave(ZERO)
             p.call("use_up")
             p.call("imported")
             p.jump("end_revoked")

@@ -38,11 +38,15 @@ def add_keys(p: Program, v: Memory) -> None:
 
 
 def _add_wipe(p: Program, v: Memory) -> None:
-    # The end of every operation: nothing secret stays behind except a session's keys.
-    with p.routine("wipe"):
-        p.compare(v.status, Code.PUF_FAILED)  # this code and those behind it tell of the hardware
+    # For STATUS: the last failure of the hardware, which PUF_FAILED and the codes behind it tell of.
+    with p.routine("note_failure"):
+        p.compare(v.status, Code.PUF_FAILED)
         with p.If(CARRY):
             p.copy(v.failure, v.status)
+
+    # The end of every operation: nothing secret stays behind except a session's keys.
+    with p.routine("wipe"):
+        p.call("note_failure")
         p.control(Unit.SPONGE_CLEAR)
         p.zero(*v.operation_secrets)
         puf(p, Command.CLEAR)
@@ -109,6 +113,9 @@ def _add_puf_key(p: Program, v: Memory) -> None:
         p.phase(Phase.BOOT | Phase.FLASH)
         p.call("open_own_journal")
         p.call("journal_tidy")
+        p.test(v.found, 1)
+        with p.If(ZERO):
+            p.set(v.status, Code.RECORD_DAMAGED)
         p.set(v.peer, 0)
         with p.Loop() as loop:
             p.call("open_peer_journal")

@@ -57,7 +57,7 @@ class Memory:
         self.attempt = field("attempt", 1)
         self.permitting = field("permitting", 1)  # the button is held for an enrollment
         self.walk = field("walk", 1)  # the peer that the button's walk is at
-        self.tried = field("tried", 1)  # and whether it met one
+        self.tried = field("tried", 1)  # and whether it has said anything
         self.resyncs = field("resyncs", 1)
         self.has_nonce = field("has_nonce", 1)
         self.nonce_pool = field("nonce_pool", messages.NONCE_LENGTH)
