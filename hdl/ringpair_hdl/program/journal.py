@@ -115,6 +115,7 @@ def _add_regions(p: Program, v: Memory) -> None:
 def _add_seal(p: Program, v: Memory) -> None:
     # The sector's header (its slots are sealed with it), and what follows from it: nonce and key encryption key.
     with p.routine("read_header"):
+        p.byte(Op.AND, v.address[1], 0xF0)
         p.set(v.address[2], 0)
         flash.read(p, v, v.header)
         p.jump("use_header")
