@@ -1,0 +1,346 @@
+"""The tables of the documents, made from the code: a layout, a code or a constant is written in one place only.
+
+    python scripts/doc_tables.py              # write them into docs/*.md
+    python scripts/doc_tables.py --check      # only say which are out of date; exit code 1 if any is
+    python scripts/doc_tables.py messages     # print one
+
+A document holds a table between two lines::
+
+    <!-- table: messages -->
+    ...
+    <!-- end of table -->
+
+`protocol/tests/test_docs.py` fails when a document and the code differ.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ringpair_protocol import admin, channel, derivations, device, frames, health, messages, nor, puf, records
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md")
+MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
+
+
+def words(name: str) -> str:
+    """``tag_1`` as tag1, ``device_id`` as device id."""
+    return re.sub(r"_(\d)", r"\1", name).replace("_", " ")
+
+
+def fields(pairs: Iterable[tuple[str, int]]) -> str:
+    """``name length ‖ name length``, with words instead of identifiers."""
+    return " ‖ ".join(f"{words(name)} {length}" for name, length in pairs)
+
+
+def layout(pairs: Iterable[tuple[str, int]]) -> str:
+    """Offset, length and name of each field."""
+    rows, offset = [], 0
+    for name, length in pairs:
+        rows.append((offset, length, words(name)))
+        offset += length
+    return table(("offset", "bytes", "field"), [*rows, ("", f"**{offset}**", "in all")])
+
+
+def hexadecimal(value: int, digits: int = 2) -> str:
+    return f"`{value:#0{digits + 2}x}`"
+
+
+def derivation_table() -> str:
+    """One row a key or tag: the table that reference model and gateware interpret."""
+    rows = ((f"`{row.label.decode()}`", fields(row.inputs), fields(row.outputs)) for row in derivations.TABLE)
+    return table(("label", "input", "output"), rows)
+
+
+MESSAGES = (
+    ("M1", "initiator → responder", "nonce I 16 ‖ tag T1 16"),
+    ("M2", "responder → initiator, after its commit", "nonce R 16 ‖ tag T2 16"),
+    ("M3", "initiator → responder, after its commit", "tag T3 16"),
+    ("RESYNC", "responder → initiator: “you are one epoch behind”", "tag 16"),
+    ("DATA", "both ways", "counter 4 ‖ ciphertext ‖ tag 16"),
+    ("E1", "host → device, its button held", "nonce S 16"),
+    ("E2", "device → host, over the local line", "device id 8 ‖ wrap key 32"),
+    ("E3", "host → device, which then commits", "tag 16"),
+    ("PUZZLE", "registry → device", "flags 1 ‖ index 4 ‖ peer id 8 ‖ ciphertext 32 ‖ tag 16"),
+    ("REVOKE", "registry → device", "flags 1 ‖ index 4 ‖ peer id 8 ‖ tag 16"),
+    ("RESET", "registry → device", "flags 1 ‖ index 4 ‖ own id 8 ‖ tag 16"),
+)
+
+
+def message_table() -> str:
+    """Header byte and length; the lengths of the described fields have to add up to the latter."""
+    rows = []
+    for name, way, body in MESSAGES:
+        header = getattr(messages, name)
+        if header == messages.DATA:
+            length = f"{messages.DATA_OVERHEAD + 1} to {messages.DATA_OVERHEAD + messages.TEXT_MAX}"
+        else:
+            length = str(messages.LENGTHS[header])
+            described = 1 + sum(int(part.split()[-1]) for part in body.split(" ‖ "))
+            if described != messages.LENGTHS[header]:
+                raise ValueError(f"{name} has {length} bytes, its fields {described}: correct MESSAGES")
+        rows.append((name, hexadecimal(header), length, way, f"header 1 ‖ {body}"))
+    return table(("message", "header", "bytes", "way", "fields"), rows)
+
+
+REPLIES = {
+    admin.Opcode.IDENTITY: f"identity {admin.IDENTITY_LENGTH}",
+    admin.Opcode.STATUS: f"status {admin.STATUS_LENGTH}",
+    admin.Opcode.ENROLL: "E2",
+    admin.Opcode.ENROLL_CONFIRM: "device id 8",
+    admin.Opcode.IMPORT: "peer number 1, 0xff for a reset",
+    admin.Opcode.PEER: f"state 1 ‖ header {records.HEADER_LENGTH} ‖ epoch 4",
+    admin.Opcode.CONNECT: "–, later the event SESSION or FAILED",
+}
+BODIES = {
+    admin.Opcode.ENROLL: "E1",
+    admin.Opcode.ENROLL_CONFIRM: "E3",
+    admin.Opcode.IMPORT: "puzzle, revocation or reset",
+    admin.Opcode.PEER: "peer number 1",
+    admin.Opcode.CONNECT: "peer number 1 ‖ carrier 1 (0 wire, 1 tunnel)",
+    admin.Opcode.SEND: "text",
+    admin.Opcode.PEER_IN: "one peer message",
+}
+
+
+def command_table() -> str:
+    rows = []
+    for opcode in list(admin.Opcode)[1:]:
+        lengths = sorted(device.LENGTHS_OF_BODY[opcode])
+        span = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 2 else " or ".join(map(str, lengths))
+        state = device.STATE_NEEDED.get(opcode)
+        needed = state.name.lower() if state is not None else "any"
+        body = BODIES.get(opcode, "–")
+        rows.append((opcode.name, hexadecimal(opcode), span, body, needed, REPLIES.get(opcode, "–")))
+    return table(("command", "opcode", "body bytes", "body", "state", "body of the reply when OK"), rows)
+
+
+EVENTS = {
+    admin.Event.STARTED: ("the identity", "once after power-up"),
+    admin.Event.SESSION: ("role 1 ‖ peer 1 ‖ epoch 4 ‖ session id 8", "a session is open; `epoch` is the one used up"),
+    admin.Event.FAILED: ("code 1 ‖ peer 1", "a handshake that this device began came to nothing"),
+    admin.Event.PEER_OUT: ("one peer message", "to be carried to the other board"),
+    admin.Event.TEXT: ("text", "what the peer said"),
+    admin.Event.CLOSED: ("code 1", "the session has ended"),
+    admin.Event.RESET_DONE: ("–", "after a factory reset by the button"),
+}
+
+
+def event_table() -> str:
+    return table(
+        ("event", "kind", "body", "meaning"), ((kind.name, hexadecimal(kind), *EVENTS[kind]) for kind in admin.Event)
+    )
+
+
+def code_table() -> str:
+    rows = ((code.name, hexadecimal(code), admin.EXPLANATION[code]) for code in admin.Code)
+    return table(("code", "value", "what it says"), rows)
+
+
+def flash_table() -> str:
+    journal = f"journal: {records.JOURNAL_SECTORS} sectors of {records.SECTOR} bytes"
+    last = records.peer_journal(records.MAX_PEERS - 1)
+    rows = (
+        (hexadecimal(records.DEVICE_BASE, 6), f"one sector, {records.PLAIN_LENGTH} bytes used", "plain device record"),
+        (hexadecimal(records.DEVICE_JOURNAL, 6), journal, f"device slots of {records.DEVICE_SLOT_LENGTH} bytes"),
+        (hexadecimal(records.PEER_BASE, 6), journal, f"peer 0, slots of {records.PEER_SLOT_LENGTH} bytes"),
+        ("…", f"every {hexadecimal(records.JOURNAL_STRIDE, 4)}", "peers 1 to 14"),
+        (hexadecimal(last, 6), journal, f"peer {records.MAX_PEERS - 1}"),
+        (hexadecimal(records.STORE_END, 6), "", "end"),
+    )
+    return table(("address", "what", "for"), rows)
+
+
+def slot_table() -> str:
+    rows = (
+        ("sector header of a peer", fields((("peer id", 8), ("pair index", 2), ("flags", 1), ("version", 1)))),
+        ("sector header of the device", f"the {len(records.DEVICE_HEADER)} letters `{records.DEVICE_HEADER.decode()}`"),
+        ("peer slot", f"epoch 4 ‖ sealed( {fields(records.PEER_SECRET_FIELDS)} ) ‖ tag 16"),
+        ("device slot", f"number 4 ‖ sealed( {fields(records.DEVICE_SECRET_FIELDS)} ) ‖ tag 16"),
+    )
+    return table(("what", "bytes"), rows)
+
+
+def limit_table() -> str:
+    slots = records.SLOTS_PER_SECTOR
+    resync = messages.LENGTHS[messages.M1] + messages.LENGTHS[messages.RESYNC] + messages.HANDSHAKE_BYTES
+    commits = 100_000 * slots * records.JOURNAL_SECTORS
+    rows = (
+        ("pairings of a device", records.MAX_PEERS),
+        ("handshake on the wire", f"{messages.HANDSHAKE_BYTES} bytes in 3 messages"),
+        ("handshake after a lost M2", f"{resync} bytes in 5 messages"),
+        ("flash of a pairing", f"{records.STORED_PER_PEER} bytes: header and two slots"),
+        ("slots of a sector", f"{slots}: {records.SLOTS_PER_PAGE} a page, {records.PAGES_PER_SECTOR} pages"),
+        ("sessions of a pairing until the flash has 100 000 erases", f"{commits:.1e}"),
+        ("last epoch", f"2^32 − {2**32 - messages.MAX_EPOCH}; then EXHAUSTED"),
+        ("last data counter", f"2^32 − {2**32 - channel.MAX_COUNTER}; then EXHAUSTED"),
+        ("text of one data message", f"1 to {messages.TEXT_MAX} bytes"),
+        ("payload of a frame", f"1 to {frames.MAX_PAYLOAD} bytes"),
+        ("initiator waits for M2", f"{messages.INITIATOR_TIMEOUT_S}, then 4, then 8 s: {messages.INITIATOR_TRIES} M1"),
+        ("responder waits for M3", f"{messages.RESPONDER_TIMEOUT_S} s"),
+        ("restarts by RESYNC in one run", messages.MAX_RESYNC),
+        ("device waits for E3", f"{device.ENROLL_TIMEOUT_MS // 1000} s"),
+        ("steps along the chain of wrap keys", messages.MAX_FORWARD),
+        ("tries of the search for the PUF's bits", f"{puf.SEARCH_BUDGET} (at most {puf.MAX_BUDGET})"),
+        ("line rate of both ports", f"{admin.BAUD} baud, 8 data bits, no parity, 1 stop bit"),
+        ("flash commands used", ", ".join(f"{hexadecimal(c)} {c.name.lower()}" for c in nor.Command)),
+    )
+    return table(("limit", "value"), rows)
+
+
+def puf_table() -> str:
+    levels = ", ".join(f"{value / puf.LEVEL_UNIT:+.3f}" for value in puf.THRESHOLDS)
+    rows = (
+        ("rings", f"{puf.RINGS}, of which {puf.CHANNELS} run at once"),
+        ("rings that share a mean", puf.ROW),
+        ("window", f"{puf.window_clocks(12_000_000)} clocks at 12 MHz, {puf.window_clocks(24_000_000)} at 24 MHz"),
+        ("reads at enrollment", puf.ENROLL_READS),
+        ("spread that the quantizer expects (sigma)", f"{puf.SIGMA_PPM / 10_000:g} %"),
+        ("helper data", f"{puf.HELPER_BITS} bits a ring, {puf.HELPER_BYTES} bytes"),
+        ("thresholds, in sigma, by helper value", levels),
+        ("margin of a ring", f"0 to {puf.MARGIN_MAX}"),
+        ("tries of the search", puf.SEARCH_BUDGET),
+        ("layout table in use", f"version {puf.LAYOUT_VERSION}" + (" (none)" if puf.LAYOUT_VERSION == 0 else "")),
+    )
+    return table(("what", "value"), rows)
+
+
+def noise_table() -> str:
+    rows = (
+        ("claimed min-entropy of a raw bit", f"{health.ENTROPY} bit"),
+        ("false alarms of a test", f"2^−{health.ALPHA_BITS}"),
+        ("repetition count test", f"alarm at {health.repetition_cutoff()} equal bits in a row"),
+        ("adaptive proportion test", f"alarm at {health.proportion_cutoff()} of {health.WINDOW} equal to the first"),
+        ("start-up test", f"both tests over the first {health.WINDOW} bits, which are not used"),
+        ("conditioner", f"{fields(derivations.RANDOM.inputs)} → {fields(derivations.RANDOM.outputs)}"),
+    )
+    return table(("what", "value"), rows)
+
+
+def silicon_table() -> str:
+    """The numbers of the silicon model; needs numpy."""
+    from ringpair import silicon as s
+
+    layout_spread = (sum(e * e for e in puf.MODELED_LAYOUT.entries) / puf.RINGS) ** 0.5 / 2**puf.FRACTION_BITS
+    rows = (
+        ("nominal frequency behind the divider", f"{s.F0 / 1e6:g} MHz"),
+        ("board to board", f"{s.BOARD:.1%}"),
+        ("layout pattern, the same on all boards", f"{layout_spread:.2%}"),
+        (
+            "smooth field over a chip",
+            f"{s.FIELD:.2%}, correlation length {s.CORRELATION_TILES:g} tiles; slope {s.TILT:.2%}",
+        ),
+        ("ring to ring: what the PUF lives on", f"{s.RANDOM:.2%}"),
+        ("noise of a read", f"white {s.WHITE_NOISE:.3%}, slow {s.SLOW_NOISE:.3%}"),
+        (
+            "temperature, from 25 °C",
+            f"{s.TEMPERATURE:+.2%} a kelvin; rings differ by {s.TEMPERATURE_RING:.4%} a kelvin",
+        ),
+        (
+            "core voltage, from 1.2 V",
+            f"{s.VOLTAGE / 10:+.0%} for +0.1 V; rings differ by {s.VOLTAGE_RING / 10:.3%} for 0.1 V",
+        ),
+        (f"age of {s.AGE_YEARS:g} years", f"{s.AGE:+.0%}; rings differ by {s.AGE_RING:.3%}"),
+    )
+    return table(("part of a ring's frequency", "spread or coefficient in the model"), rows)
+
+
+def secret_table() -> str:
+    """Which fields of the scratchpad are secret, and when they are wiped; needs Amaranth."""
+    from ringpair_hdl.program import Memory
+
+    memory = Memory(admin.Identity(admin.Profile.PAIR, True, 12, bytes(8), bytes(8), 0))
+    operation, session = memory.operation_secrets, memory.session_secrets
+    rows = []
+    for field in memory.pad.fields.values():
+        if field.secret:
+            when = "at the end of every operation" if field in operation else "when the enrollment ends"
+            when = "when the session or the run ends" if field in session else when
+            rows.append((f"`{field.name}`", field.length, when))
+    return table(("field", "bytes", "wiped"), rows)
+
+
+def program_figures() -> str:
+    """Size of the control program (not in a document: it changes with every line of it)."""
+    from ringpair_hdl.program import pairing_program
+
+    identity = admin.Identity(admin.Profile.PAIR, True, 12, bytes(8), bytes(8), 0)
+    program, memory = pairing_program(identity, 92)
+    words, listing = len(program.link()), program.listing()
+    rows = [("words of the program", words), ("routines", len(listing))]
+    rows += [("bytes of the scratchpad in use", f"{memory.pad.used} of {memory.pad.size}")]
+    return table(("what", "value"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "derivations": derivation_table,
+    "messages": message_table,
+    "commands": command_table,
+    "events": event_table,
+    "codes": code_table,
+    "identity": lambda: layout(admin.IDENTITY_FIELDS),
+    "status": lambda: layout(admin.STATUS_FIELDS),
+    "flash": flash_table,
+    "plain-record": lambda: layout(records.PLAIN_FIELDS),
+    "slots": slot_table,
+    "limits": limit_table,
+    "puf": puf_table,
+    "noise": noise_table,
+    "silicon": silicon_table,
+    "secrets": secret_table,
+    "program": program_figures,
+}
+
+
+def tables_in(text: str) -> dict[str, str]:
+    """Name and present content of every table in a document."""
+    return {match[2]: match[0][len(match[1]) : -len(match[3])] for match in MARKED.finditer(text)}
+
+
+def updated(text: str) -> str:
+    """The document with all its tables made anew.
+
+    Raises
+    ------
+    KeyError
+        It asks for a table that does not exist.
+    """
+    return MARKED.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Tables of the documents, made from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a document is out of date")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"print these tables: {', '.join(TABLES)}")
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in TABLES:
+            parser.error(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+        print(TABLES[name]())
+    if options.names:
+        return 0
+    stale = 0
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        new = updated(text)
+        if new != text:
+            stale += 1
+            print(f"{name}: {'out of date, run python scripts/doc_tables.py' if options.check else 'written'}")
+            if not options.check:
+                path.write_text(new, encoding="utf-8")
+    return int(options.check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
