@@ -19,11 +19,11 @@ from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode
 from ringpair_protocol.messages import DATA, DATA_HEADER, DATA_OVERHEAD, HANDSHAKE_BYTES, M1, M3, RESYNC
 from ringpair_protocol.records import PEER_BASE, STORED_PER_PEER
 
-from .delivery import DELIVERED, deliver
+from .delivery import DELIVERED, Delivery, deliver
 from .errors import Refused, RingpairError
 from .events import Closed, SessionUp, Text
 from .registry import Registry, Secrecy
-from .stage import WAIT_S, DemoFailed, Side, Wire, expect, readable, stored_for_peers, switch_on
+from .stage import WAIT_S, DemoFailed, Side, Wire, expect, readable, stored_for_peers, together
 
 Tell = Callable[[int, str], None]
 """Told of every step: its number, and what happened."""
@@ -138,7 +138,7 @@ class Demo:
     # The steps
 
     def start(self) -> None:
-        switch_on(self.sides)
+        together(Side.on, self.sides)
         for side in self.sides:
             identity, status = side.board.identity, side.board.status()
             expect(status.state == DeviceStateCode.FACTORY, f"{side.name} should be blank, it is {status.state.name}")
@@ -150,27 +150,29 @@ class Demo:
             )
 
     def enroll(self) -> None:
-        for side in self.sides:
-            try:
-                side.board.enroll_begin()
-                raise DemoFailed(f"{side.name} enrolled without its button held")
-            except Refused as refusal:
-                expect(refusal.code == Code.NEED_BUTTON, f"{side.name} should ask for its button, not: {refusal}")
-            side.control.press()
-            deadline = time.monotonic() + WAIT_S
-            while not side.board.status().button:  # the device debounces it
-                expect(time.monotonic() < deadline, f"{side.name} does not see its button")
-                time.sleep(POLL_S)
-            enrollment = side.board.enroll_begin()
-            device = self.registry.add(enrollment.entry, side.name, side.board.identity)
-            side.board.enroll_confirm(enrollment)
-            self.registry.confirm(device.id)
-            side.control.request("release")
-            status = side.board.status()
-            expect(status.state == DeviceStateCode.ENROLLED, f"{side.name} should be enrolled: {status.state.name}")
-            self.tell(
-                2, f"{side.name} enrolled, its button held: id {status.device_id.hex()}; its key is in its rings only"
-            )
+        self.registry.unlock()
+        for side, device_id in zip(self.sides, together(self._enroll, self.sides), strict=True):
+            self.tell(2, f"{side.name} enrolled, its button held: id {device_id}; its key is in its rings only")
+
+    def _enroll(self, side: Side) -> str:
+        try:
+            side.board.enroll_begin()
+            raise DemoFailed(f"{side.name} enrolled without its button held")
+        except Refused as refusal:
+            expect(refusal.code == Code.NEED_BUTTON, f"{side.name} should ask for its button, not: {refusal}")
+        side.control.press()
+        deadline = time.monotonic() + WAIT_S
+        while not side.board.status().button:  # the device debounces it
+            expect(time.monotonic() < deadline, f"{side.name} does not see its button")
+            time.sleep(POLL_S)
+        enrollment = side.board.enroll_begin()
+        side.control.request("release")
+        device = self.registry.add(enrollment.entry, side.name, side.board.identity)
+        side.board.enroll_confirm(enrollment)
+        self.registry.confirm(device.id)
+        status = side.board.status()
+        expect(status.state == DeviceStateCode.ENROLLED, f"{side.name} should be enrolled: {status.state.name}")
+        return status.device_id.hex()
 
     def pair(self) -> None:
         for side in self.sides:
@@ -180,12 +182,14 @@ class Demo:
             self.tell(3, f"both boards are off; puzzle for {message.recipient.name}: {len(message.body)} public bytes")
 
     def import_puzzles(self) -> None:
-        switch_on(self.sides)
-        for side in self.sides:
-            done = deliver(side.board, self.registry)
+        together(Side.on, self.sides)
+        for side, done in zip(self.sides, together(self._deliver, self.sides), strict=True):
             expect([item.outcome for item in done] == [DELIVERED], f"{side.name} did not take its puzzle")
             peer = side.board.peer(done[0].peer or 0)
             self.tell(4, f"{side.name} imported its puzzle: pairing {peer.number} with {peer.peer_id.hex()}")
+
+    def _deliver(self, side: Side) -> list[Delivery]:
+        return deliver(side.board, self.registry)
 
     def connect(self) -> None:
         before = [side.settle() for side in self.sides]
@@ -232,7 +236,7 @@ class Demo:
         before = [side.virtual.addresses["pid"] for side in self.sides]
         for side in self.sides:
             side.off()
-        switch_on(self.sides)
+        together(Side.on, self.sides)
         expect(
             all(side.virtual.addresses["pid"] != pid for side, pid in zip(self.sides, before, strict=True)),
             "both boards should have been unplugged",

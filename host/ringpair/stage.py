@@ -1,7 +1,7 @@
 """What the demonstration plays on: boards with their hosts, an eavesdropper on the wires, and a look into the flash."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ WAIT_S = 120.0
 """For what takes milliseconds on a real board, and on a busy machine much longer."""
 
 E = TypeVar("E", bound=AnyEvent)
+R = TypeVar("R")
 
 
 class DemoFailed(Exception):
@@ -63,9 +64,9 @@ class Side:
 
     @property
     def board(self) -> Board:
-        """The driver, connected when first asked for."""
+        """The driver."""
         if self._board is None:
-            self._board = Board.open(self.virtual.port)
+            raise DemoFailed(f"{self.name} is off")
         return self._board
 
     @property
@@ -79,9 +80,10 @@ class Side:
         return self.virtual.flash_path.read_bytes()
 
     def on(self) -> None:
-        """Switch on; returns when the board has started up."""
+        """Switch on; returns when the board has started up and its host listens."""
         self.virtual.start()
         self.settle()
+        self._board = Board.open(self.virtual.port)
 
     def off(self) -> None:
         """Pull the plug."""
@@ -102,10 +104,10 @@ class Side:
         return event
 
 
-def switch_on(sides: Iterable[Side]) -> None:
-    """Switch several boards on at once."""
+def together(action: Callable[[Side], R], sides: Iterable[Side]) -> list[R]:
+    """Do the same with several boards at once."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(Side.on, sides))
+        return list(pool.map(action, sides))
 
 
 class Wire:
