@@ -13,6 +13,7 @@ NEEDS = {"silicon": "numpy", "secrets": "amaranth"}
 PRINTED_ONLY = {"program"}
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 TEST = re.compile(r"`((?:[a-z_]+/)+test_\w+\.py)(?:::(\w+))?`")
+REFUSAL = re.compile(r"(?:refused [A-Z_]+|no session with peer \d+) \(([A-Z_]+)\): ([^`\n]+)")
 COMMAND = re.compile(r"python (scripts/\w+\.py)")
 
 tables = [
@@ -40,7 +41,8 @@ def test_tables_are_found_and_replaced() -> None:
     new = doc_tables.updated(text)
     assert doc_tables.tables_in(text) == {"plain-record": "old\n"}
     assert doc_tables.tables_in(new)["plain-record"].splitlines()[-1] == "|  | **107** | in all |"
-    assert new.startswith("before\n") and new.endswith("after\n")
+    assert new.startswith("before\n")
+    assert new.endswith("after\n")
     assert doc_tables.updated(new) == new
 
 
@@ -63,7 +65,8 @@ def test_what_a_page_points_to_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_quoted_refusals_exist(page: Path) -> None:
-    """A refusal that a page quotes has to be a code of the device."""
-    quoted = re.findall(r"refused [A-Z_]+ \(([A-Z_]+)\)", page.read_text(encoding="utf-8"))
-    assert set(quoted) <= set(doc_tables.admin.Code.__members__)
+def test_quoted_refusals_are_what_the_code_says(page: Path) -> None:
+    codes = doc_tables.admin.Code
+    for name, text in REFUSAL.findall(page.read_text(encoding="utf-8")):
+        assert name in codes.__members__, f"{page.name} quotes {name}: there is no such code"
+        assert text == doc_tables.admin.EXPLANATION[codes[name]], f"{page.name} quotes another text of {name}"
