@@ -13,6 +13,7 @@ data) is a program command inside one page, R a read, E the erasure of a sector;
              2. If that was left out or the comparison failed: in the next sector, E, W(header), W(slot 0, new), R both,
                 compare; on failure in the one after it, and so on, but never in the live sector.
              3. W(old slot, zeros).
+             4. W(slot[k-1], zeros) if it is not all zeros: tidy has not been here, and would not look there any more.
              A failed comparison is followed by W(zeros) over the slot that failed, at once.
     create   E sectors 1, 2, 3, then as 2. from sector 0 on.
     revoke   W(live slot, zeros).
@@ -119,6 +120,7 @@ class Journal(Generic[T]):
         self.live: Place | None = None
         self.header = b""
         self._last = 0
+        self._others: list[Place] = []
 
     def load(self, unseal: Callable[[bytes, bytes], tuple[int, T]]) -> tuple[int, T] | None:
         """Find the live slot; nothing is written.
@@ -133,8 +135,7 @@ class Journal(Generic[T]):
         tuple or None
             Number and contents of the live slot; None if no slot unseals.
         """
-        self.live, found = None, None
-        self._others: list[Place] = []
+        self.live, found, self._others = None, None, []
         for sector in range(JOURNAL_SECTORS):
             header = self.flash.read(self._sector(sector), HEADER_LENGTH)
             written = self._written(sector)
@@ -173,6 +174,9 @@ class Journal(Generic[T]):
             self._last += 1
         self.live = self._write(slot, places)
         self._zero(old)
+        before = Place(old.sector, old.slot - 1)
+        if before in self._others and any(self.flash.read(self._address(before), self.slot_length)):
+            self._zero(before)
 
     def create(self, header: bytes, slot: bytes) -> None:
         """Begin anew, whatever lies there.

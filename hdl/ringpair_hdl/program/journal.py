@@ -335,6 +335,11 @@ def _add_commit(p: Program, v: Memory) -> None:
         with p.If(~ZERO):
             p.copy(v.address, v.old)
             p.call("retire_slot")
+            p.test(v.untidy, 1)
+            with p.If(~ZERO):  # an older one before it that a cut has left would be out of sight from now on
+                p.copy(v.address, v.old)
+                p.call("previous_slot")
+                p.call("retire_other", CARRY)
 
     # CARRY: the sector's next slot is free and ``address`` is there; the live slot must be the last written one.
     with p.routine("next_place"):
