@@ -228,7 +228,8 @@ class Twin:
         waiting = self.waiting_ms()
         assert waiting, "nothing is waited for"
         begun = self.device.status.cycle
-        while self.device.status.phase == 0 and self.device.status.cycle - begun < waiting * CLOCK_HZ // 900:
+        limit = round((waiting + 50) * CLOCK_HZ / 1000)
+        while self.device.status.phase == 0 and self.device.status.cycle - begun < limit:
             self.device.run(SLICE)
         self._run_device()
         self._supply_nonces()
@@ -296,6 +297,12 @@ class Twin:
         events = [event[1:] for event in self.admin_out if event[0] == Event.PEER_OUT]
         return next(iter(events if carrier else self.peer_out), None)
 
+    def cut(self, payload: bytes, *, peer: bool = False) -> bool:
+        """A command or message during which the power fails, as told to the device before; whether it did."""
+        self.device.write(frames.encode(payload), peer=peer)
+        self._run_device(limit=20 * CLOCK_HZ)
+        return not self.device.status.powered
+
     def waiting_ms(self) -> int:
         """What is left of the wait that is going on."""
         run, draft = self.model.party.run, self.model._enrollment
@@ -312,7 +319,7 @@ class Twin:
         end, calm, phase = status.cycle + limit, 0, 0
         while calm < 2:
             before = status.phase_cycles[TRNG_PHASE]
-            device.run(SLICE)
+            device.run(8 * SLICE if phase else SLICE)
             if status.phase == TRNG_PHASE != phase:
                 inside = status.phase_cycles[TRNG_PHASE] - before
                 self._trng_starts.append((status.noise_bits - inside // 32, status.boots))
@@ -519,14 +526,33 @@ def far_id(number: int) -> bytes:
     return bytes([255 * (number % 2), number]) + b"peer--"
 
 
-def scene(peers: int = 1, seed: int = 1, **options) -> tuple[Twin, list[Far]]:
-    """A device, enrolled and paired with so many ends; its ``entry`` is what a registry has of it."""
-    image, entry = _image(seed, tuple(far_id(number) for number in range(peers)))
-    twin = Twin(seed, image, **options)
-    twin.entry = entry
+@cache
+def _used_image(seed: int, far_ids: tuple[bytes, ...], sessions: int) -> bytes:
+    """The same after so many sessions with the first peer."""
+    chip = NorFlash(bytearray(_image(seed, far_ids)[0]))
+    counts = silicon(seed)
+    identity = Identity(admin.Profile.PAIR, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version)
+    keys = DeviceModel(RingPuf(lambda: counts, QUANTIZER), random.randbytes, NorPort(chip), identity).vault.keys()
+    record = keys.load(0)
+    for _ in range(sessions):
+        record = record.next().after
+        keys.commit(record)
+    return bytes(chip.memory)
+
+
+def scene(peers: int = 1, seed: int = 1, sessions: int = 0, **options) -> tuple[Twin, list[Far]]:
+    """A device, enrolled and paired with so many ends; its ``entry`` is what a registry has of it.
+
+    ``sessions`` is how many it has had with the first of them.
+    """
+    ids = tuple(far_id(number) for number in range(peers))
+    twin = Twin(seed, _used_image(seed, ids, sessions) if sessions else _image(seed, ids)[0], **options)
+    twin.entry = _image(seed, ids)[1]
     fars = [Far(far_id(number)) for number in range(peers)]
     for far in fars:
-        far.puzzle(entry)
+        far.puzzle(twin.entry)
+    for _ in range(sessions):
+        fars[0].advance()
     return twin, fars
 
 
