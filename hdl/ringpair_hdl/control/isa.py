@@ -1,74 +1,85 @@
-"""Instruction set of the sequencer: one 24-bit word an instruction.
+"""Instruction set of the sequencer: bytes, one to three an instruction, and a table of fields.
 
 ::
 
-     23 22 21 20 19 18 17 16          10 9                 0
-    [ 0  0 |    op     |     immediate 8 |     address 10    ]  BYTE     one byte of the scratchpad
-    [ 0  1 |   unit    |            argument 18              ]  CONTROL  a strobe or register of a unit
-    [ 1  0 |call|not| condition 5 |  0   |     target 11     ]  BRANCH   jump or call if the condition holds
-    [ 1  1 | direction |  port 3 | length 7 |   address 10   ]  MOVE     a run of bytes, one a cycle
+    0x00  000 cond4 not  low8              BRANCH    within the page of 256 bytes, if the condition holds
+    0x20  001 carry not skip3              SKIP      1 to 8 bytes forward, if ZERO or CARRY holds
+    0x40  0100 page4     low8              JUMP
+    0x50  0101 page4     low8              CALL
+    0x60  011 vector5                      VECTOR    call by a jump in the table
+    0x80  100 direction2 port3  index8     MOVE      a run of bytes, one a cycle; COPY, LESS, CRYPT: two indexes
+    0xa0  101 op2 hot3   [address8] imm8   BYTE      on one byte of the scratchpad; with hot 7 the address follows
+    0xc0  1100 op1 hot3  [address8] imm8   BYTE
+    0xd0  1101 label4                      DERIVE    start CXOF128 with a label of the table
+    0xe0  11100 flag2 not                  RETURN    if ZERO, CARRY, MATCH or ONES holds
+    0xe8  11101 strobe3                    STROBE
+    0xf0  111100 unit1 value1              SELECT    of the flash, of the frame port
+    0xf8  11111 unit3    operand8          OPERAND
 
-A move of length 0 takes its length from the LEN register (set by ``Unit.LENGTH``). The scratchpad is always one side of
-a move, the port is the other:
+The first bytes of the code memory are no instructions but the table, two bytes a row. Row n < 16 is the nth level of
+the return stack: CALL writes a JUMP there, RETURN jumps to it. DERIVE reads row 16 + label, VECTOR jumps to row
+32 + vector. All others are fields of moves, low byte first: ``length6 address10``; rows without a label or a vector
+serve as fields, too. A length of 48 and more means ``(length - 32) * 4``, so 64 to 124; 0 means as many bytes as the
+byte at ``LENGTH_ADDRESS`` of the scratchpad says.
 
 =========  ======================================================================================================
-GIVE       pad -> port. Port PAD copies to where ``Unit.DEST`` points.
+GIVE       pad -> port
 TAKE       port -> pad. Leaves in the conditions ONES and ZEROS whether all bytes were 0xff, or 0x00.
 CHECK      port against pad. Leaves MATCH if all bytes were equal; takes the same time either way.
-CRYPT      pad -> sponge, and the sponge's answer -> where DEST points (port SPONGE),
+CRYPT      pad -> sponge, and the sponge's answer -> another field (port SPONGE; the index of that field comes first),
            or the sponge's answer against the bytes of the port, as CHECK does (any other port).
 =========  ======================================================================================================
 
-Timing in cycles, without waiting for a port: BRANCH and CONTROL 2, BYTE 3, MOVE 2 + length.
+Timing in cycles, without waiting for a port: BRANCH, SKIP, JUMP, RETURN, STROBE, SELECT, OPERAND 2; VECTOR 5; CALL 3;
+BYTE 4, BYTE with an address 5; MOVE 7 + length, 4 more with two indexes; DERIVE 15; LESS two a byte.
 """
 
 from enum import IntEnum
 
-WORD = 24
 ADDRESS = 10
-TARGET = 11
+TARGET = 12
 LENGTH = 7
+"""Bits of an address in the scratchpad, of an address in the code, of a length."""
+
+STACK_ROWS = 16
+LABEL_ROWS = range(16, 32)
+VECTOR_ROWS = range(32, 64)
+ROWS = 256
+PAGE = 256
+SKIP_MAX = 8
+HOT = range((1 << ADDRESS) - 8, (1 << ADDRESS) - 1)
+"""Bytes of the scratchpad that a BYTE instruction reaches without an address."""
+
+LENGTH_ADDRESS = HOT[0]
+LONGEST_EXACT = 47
 
 
-class Class(IntEnum):
-    BYTE = 0
-    CONTROL = 1
-    BRANCH = 2
-    MOVE = 3
+class Base(IntEnum):
+    """First opcode of each kind."""
+
+    BRANCH = 0x00
+    SKIP = 0x20
+    JUMP = 0x40
+    CALL = 0x50
+    VECTOR = 0x60
+    MOVE = 0x80
+    BYTE = 0xA0
+    DERIVE = 0xD0
+    RETURN_IF = 0xE0
+    STROBE = 0xE8
+    SELECT = 0xF0
+    OPERAND = 0xF8
 
 
 class Op(IntEnum):
-    """On M, a byte of the scratchpad, the immediate, and the accumulator A. C is carry (no borrow), Z is zero."""
+    """On M, a byte of the scratchpad, and the immediate. C is carry (no borrow), Z is zero. Value: bits 5..3."""
 
-    SET = 0  # M = imm              sets Z
-    ADD = 1  # M = M + imm          sets C, Z
-    ADC = 2  # M = M + imm + C      sets C, Z (if it was set before, too)
-    AND = 3  # M = M & imm          sets Z
-    OR = 4  # M = M | imm           sets Z
-    TEST = 5  # M & imm             sets Z
-    COMPARE = 6  # M - imm          sets C (M >= imm), Z (M = imm)
-    LOAD = 7  # A = M
-    STORE = 8  # M = A
-    SUB = 9  # A - M                sets C (A >= M), Z
-    SBC = 10  # A - M - not C       sets C, Z (if it was set before, too)
-
-
-class Unit(IntEnum):
-    RETURN = 0
-    SPONGE = 1  # start a mode; argument as ascon.modes.Start
-    SPONGE_END = 2  # ends the sponge's present segment
-    SPONGE_CLEAR = 3
-    EMIT = 4  # immediate byte to a port: port << 8 | byte
-    PUF = 5  # start a command of the PUF engine once the last is done
-    SPI = 6  # flash select: 0 or 1
-    SIDE = 7  # which frame port LINK means: 0 admin, 1 peer
-    FRAME = 8  # 1 send what was given, 2 drop the received frame, 4 abort what was given
-    LENGTH = 9  # LEN = argument; with bit 7 set LEN = received length - argument
-    TIMER = 10  # count down from argument ticks; 0 stops
-    OUTPUT = 11  # mask << 8 | value of the output register
-    PHASE = 12  # what an observer may know the device is doing
-    DEST = 13  # second pointer into the scratchpad
-    EVENTS = 14  # forget latched button events: 1 short, 2 long
+    COMPARE = 0  # M - imm          sets C (M >= imm), Z (M = imm)
+    TEST = 1  # M & imm             sets Z
+    SET = 4  # M = imm              sets Z
+    ADD = 5  # M = M + imm          sets C, Z
+    AND = 6  # M = M & imm          sets Z
+    OR = 7  # M = M | imm           sets Z
 
 
 class Direction(IntEnum):
@@ -89,26 +100,60 @@ class Port(IntEnum):
     PAD = 7
 
 
+class Move(IntEnum):
+    """Opcodes of moves that are not just a direction and a port."""
+
+    GIVE_END = Base.MOVE | Direction.GIVE << 3 | 4  # to the sponge, then end its segment
+    INCREMENT = Base.MOVE | Direction.GIVE << 3 | 5  # field += 1, little-endian; sets C, Z
+    COPY = Base.MOVE | Direction.GIVE << 3 | 7  # index of the target, index of the source
+    TAKE_CODE = Base.MOVE | Direction.TAKE << 3 | 7  # the bytes follow in the code
+    LESS = Base.MOVE | Direction.CHECK << 3 | 7  # right, left: C left >= right, Z equal; little-endian
+
+
+class Strobe(IntEnum):
+    RETURN = 0
+    SPONGE_END = 1
+    SPONGE_CLEAR = 2
+    NOTHING = 3
+    SEND = 4
+    DROP = 5
+    ABORT = 6
+
+
+class Operand(IntEnum):
+    """Instructions with an operand, and what it means."""
+
+    START = 0  # sponge: aead 1, decrypt 2, ad 4, custom 8 (with 7 bytes of label), fixed 16
+    PUF = 1  # start a command of the PUF engine once the last is done
+    TIMER = 2  # count down from the operand times 4 ticks; 0 stops
+    OUTPUT = 3  # mask << 4 | value of the output register
+    EMIT_SPONGE = 4  # the operand to a port: 4 + its number
+    EMIT_LINK = 5
+    EMIT_SPI = 6
+    EVENTS = 7  # forget latched button events: 1 short, 2 long
+
+
 class Condition(IntEnum):
-    ALWAYS = 0
-    ZERO = 1
-    CARRY = 2
-    MATCH = 3
-    ONES = 4
-    ZEROS = 5
-    ADMIN_FRAME = 6
-    PEER_FRAME = 7
-    FRAME_ERROR = 8
-    PUF_BUSY = 9
-    PUF_EXHAUSTED = 10
-    PUF_DEAD = 11
-    TRNG_ALARM = 12
-    TRNG_READY = 13
-    BUTTON = 14
-    BUTTON_SHORT = 15
-    BUTTON_LONG = 16
-    TIMER_RUNS = 17
-    TIMER_DONE = 18
+    ZERO = 0
+    CARRY = 1
+    MATCH = 2
+    ONES = 3
+    ZEROS = 4
+    ADMIN_FRAME = 5
+    PEER_FRAME = 6
+    PUF_BUSY = 7
+    PUF_EXHAUSTED = 8
+    PUF_DEAD = 9
+    TRNG_ALARM = 10
+    TRNG_READY = 11
+    BUTTON = 12
+    BUTTON_SHORT = 13
+    BUTTON_LONG = 14
+    TIMER_DONE = 15
+
+
+SKIP_CONDITIONS = (Condition.ZERO, Condition.CARRY)
+RETURN_CONDITIONS = (Condition.ZERO, Condition.CARRY, Condition.MATCH, Condition.ONES)
 
 
 class Output(IntEnum):
@@ -134,17 +179,45 @@ class Phase(IntEnum):
     FLASH = 8
 
 
-def byte(op: Op, address: int, immediate: int = 0) -> int:
-    return Class.BYTE << 22 | op << 18 | immediate << 10 | address
+def branch(condition: Condition, unless: bool, target: int) -> bytes:
+    return bytes([Base.BRANCH | condition << 1 | unless, target % PAGE])
 
 
-def control(unit: Unit, argument: int = 0) -> int:
-    return Class.CONTROL << 22 | unit << 18 | argument
+def skip(condition: Condition, unless: bool, count: int) -> bytes:
+    return bytes([Base.SKIP | condition << 4 | unless << 3 | count - 1])
 
 
-def branch(target: int, condition: Condition = Condition.ALWAYS, *, call: bool = False, unless: bool = False) -> int:
-    return Class.BRANCH << 22 | call << 21 | unless << 20 | condition << 15 | target
+def jump(target: int) -> bytes:
+    return bytes([Base.JUMP | target >> 8, target & 255])
 
 
-def move(direction: Direction, port: Port, address: int, length: int) -> int:
-    return Class.MOVE << 22 | direction << 20 | port << 17 | length << 10 | address
+def call(target: int) -> bytes:
+    return bytes([Base.CALL | target >> 8, target & 255])
+
+
+def return_if(condition: Condition, unless: bool) -> bytes:
+    return bytes([Base.RETURN_IF | condition << 1 | unless])
+
+
+def byte(op: Op, address: int, immediate: int) -> bytes:
+    if address in HOT:
+        return bytes([Base.BYTE + (op ^ 4) * 8 + HOT.index(address), immediate])
+    return bytes([Base.BYTE + (op ^ 4) * 8 + len(HOT), address, immediate])
+
+
+def move(direction: Direction, port: Port) -> int:
+    return Base.MOVE | direction << 3 | port
+
+
+def field(address: int, length: int) -> bytes:
+    """A row of the table.
+
+    Raises
+    ------
+    ValueError
+        No row can tell this length.
+    """
+    code = length if length <= LONGEST_EXACT else 32 + length // 4
+    if not 0 <= length <= 124 or (length > LONGEST_EXACT and (length < 64 or length % 4)):
+        raise ValueError(f"a move has 0 to 47, or a multiple of 4 from 64 to 124 bytes, not {length}")
+    return bytes([address & 255, code << 2 | address >> 8])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .isa import ADDRESS, LENGTH
+from .isa import ADDRESS, HOT, LENGTH_ADDRESS
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Field:
     address: int
     length: int
     secret: bool = False
+    constant: bool = False
 
     def __getitem__(self, part: slice | int) -> "Field":
         if isinstance(part, int):
@@ -20,7 +21,8 @@ class Field:
         start, stop, _ = part.indices(self.length)
         if stop <= start:
             raise ValueError(f"{self.name}[{start}:{stop}] is empty")
-        return Field(f"{self.name}[{start}:{stop}]", self.address + start, stop - start, self.secret)
+        name = f"{self.name}[{start}:{stop}]"
+        return Field(name, self.address + start, stop - start, self.secret, self.constant)
 
     @property
     def end(self) -> int:
@@ -30,50 +32,66 @@ class Field:
 class Scratchpad:
     """Allocates fields one after the other and keeps their initial contents.
 
-    Parameters
+    Attributes
     ----------
-    size
-        Bytes in all; a multiple of 512 fills whole block RAMs on iCE40.
+    length
+        The byte that tells the length of moves of length 0.
     """
 
-    def __init__(self, size: int = 1 << ADDRESS):
-        if not 0 < size <= 1 << ADDRESS:
-            raise ValueError(f"a scratchpad has 1 to {1 << ADDRESS} bytes, not {size}")
-        self.size = size
+    def __init__(self):
+        self.size = 1 << ADDRESS
         self.fields: dict[str, Field] = {}
-        self.init = bytearray(size)
-        self._end = 0
+        self.init = bytearray(self.size)
+        self._end, self._hot = 0, HOT.start
+        self.length = self.field("length", 1, hot=True)
+        assert self.length.address == LENGTH_ADDRESS
 
-    def field(self, name: str, length: int, *, secret: bool = False, init: bytes = b"") -> Field:
+    def field(
+        self,
+        name: str,
+        length: int,
+        *,
+        secret: bool = False,
+        init: bytes = b"",
+        hot: bool = False,
+        constant: bool = False,
+    ) -> Field:
         """A new field behind the others.
+
+        Parameters
+        ----------
+        hot
+            Byte instructions on it are a byte shorter; there is room for few.
+        constant
+            No instruction may write it.
 
         Raises
         ------
         ValueError
-            The name is taken, the initial contents do not fit, or the scratchpad is full.
+            The name is taken, the initial contents do not fit, or there is no room.
         """
         if name in self.fields:
             raise ValueError(f"there is a field {name!r} already")
         if len(init) not in (0, length):
             raise ValueError(f"field {name!r} has {length} bytes, its initial contents {len(init)}")
-        if self._end + length > self.size:
-            raise ValueError(f"no room for {name!r}: {length} bytes wanted, {self.size - self._end} of {self.size} left")
-        field = Field(name, self._end, length, secret)
+        start, room = (self._hot, HOT.stop) if hot else (self._end, HOT.start)
+        if start + length > room:
+            raise ValueError(f"no room for {name!r}: {length} bytes wanted, {room - start} left")
+        field = Field(name, start, length, secret, constant)
+        if hot:
+            self._hot += length
+        else:
+            self._end += length
         self.init[field.address : field.end] = init or bytes(length)
         self.fields[name] = field
-        self._end += length
         return field
 
     def constant(self, value: bytes) -> Field:
         """A field that nothing writes, shared by all who want this value."""
-        return self.fields.get(f"={value.hex()}") or self.field(f"={value.hex()}", len(value), init=value)
+        return self.fields.get(f"={value.hex()}") or self.field(
+            f"={value.hex()}", len(value), init=value, constant=True
+        )
 
     @property
     def used(self) -> int:
         return self._end
-
-
-def check_length(length: int) -> int:
-    if not 0 <= length < 1 << LENGTH:
-        raise ValueError(f"a move has 0 to {(1 << LENGTH) - 1} bytes, not {length}")
-    return length

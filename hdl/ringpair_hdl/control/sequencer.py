@@ -1,41 +1,39 @@
 """The sequencer: runs the control program and moves bytes between scratchpad, sponge, ports, flash, PUF and noise."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from types import SimpleNamespace
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ringpair_hdl.ascon import Item, Start
 
 from . import isa
-from .assembler import STACK_DEPTH
-from .isa import Class, Condition, Direction, Op, Port, Unit
+from .isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
+from .linker import Rom
 
 BYTES = stream.Signature(8)
 
 
-class Word(data.Struct):
-    """All views of an instruction word, from bit 0 up."""
-
-    address: isa.ADDRESS
-    length: isa.LENGTH
-    port: 3
-    direction: 2
-    kind: 2
-
-
 class Sequencer(wiring.Component):
-    """A machine of 15 kinds of instruction (see :mod:`.isa`) for programs made by :class:`.assembler.Program`.
+    """A machine for programs made by :class:`.assembler.Program`; what it can do is told in :mod:`.isa`.
 
     Every peripheral is a stream or a level; the sequencer is the only master of all of them. Nothing that it does in a
     move depends on the bytes moved, so a program's timing shows its branches and nothing else.
 
+    A byte of code is always at the output of the code memory: the one at ``pc``. The first rows of that memory are
+    the return stack: a CALL writes a JUMP behind itself there, a RETURN goes to it. Nothing else is ever written.
+
     Parameters
     ----------
-    words
+    rom
         The program.
     pad
         Initial contents of the scratchpad; their number is its size.
+    observe
+        Make ``phase``, from a memory beside the code; without it ``phase`` is 0. The default: in a simulation, that is
+        without a platform.
 
     Attributes
     ----------
@@ -59,10 +57,8 @@ class Sequencer(wiring.Component):
         Output register (``isa.Output``), ``isa.Phase``, and whether time matters at the moment.
     """
 
-    def __init__(self, words: list[int], pad: bytes):
-        if not words or not pad:
-            raise ValueError("the sequencer needs a program and a scratchpad")
-        self._words, self._init = words, bytes(pad)
+    def __init__(self, rom: Rom, pad: bytes, *, observe: bool | None = None):
+        self._rom, self._init, self._observe = rom, bytes(pad), observe
         super().__init__(
             {
                 "sponge_cmd": Out(stream.Signature(Start)),
@@ -93,7 +89,7 @@ class Sequencer(wiring.Component):
                 "button_short": In(1),
                 "button_long": In(1),
                 "tick": In(1),
-                "output": Out(8),
+                "output": Out(len(isa.Output)),
                 "phase": Out(4),
                 "timer_runs": Out(1),
             }
@@ -101,285 +97,459 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.code = code = Memory(shape=isa.WORD, depth=len(self._words), init=self._words)
+        m.submodules.code = code = Memory(shape=8, depth=len(self._rom.data), init=self._rom.data)
         m.submodules.pad = pad = Memory(shape=8, depth=len(self._init), init=self._init)
-        m.submodules.stack = stack = Memory(shape=isa.TARGET, depth=STACK_DEPTH, init=[])
-        self._read, self._write = pad.read_port(transparent_for=()), pad.write_port()
-        self._push, self._top = stack.write_port(), stack.read_port()
-        fetch = code.read_port()
-
-        word = Signal(isa.WORD)
-        view = data.View(Word, word)
-        pc, depth = Signal(isa.TARGET), Signal(range(STACK_DEPTH))
-        carry, zero, match = Signal(), Signal(), Signal()
-        ones, zeros = Signal(), Signal()
-        count, length = Signal(isa.LENGTH), Signal(isa.LENGTH)
-        source, dest = Signal(isa.ADDRESS), Signal(isa.ADDRESS)
-
-        m.d.comb += [
-            word.eq(fetch.data),
-            fetch.addr.eq(pc),
-            fetch.en.eq(0),
-            self._read.en.eq(0),
-            self._write.addr.eq(dest),
-            self._top.addr.eq(depth - 1),
-            self._push.addr.eq(depth),
-            self._push.data.eq(pc),
-        ]
-
-        test = Signal()
-        conditions = self._conditions(m, carry, zero, match, ones, zeros)
-        holds = Signal()
-        m.d.comb += [test.eq(conditions.bit_select(word[15:20], 1)), holds.eq(test ^ word[20])]
-
-        done = Signal()  # of a CONTROL instruction
-        unit = Signal(Unit)
-        m.d.comb += unit.eq(word[18:22])
-        byte, moved, finished = Signal(8), Signal(), Signal()
-        self._emits = Signal()
-        outgoing = Mux(self._emits, word[:8], self._read.data)
-        m.d.comb += [
-            self.sponge_cmd.payload.eq(word[: len(self.sponge_cmd.payload.as_value())]),
-            self.sponge_i.payload.data.eq(outgoing),
-            self.link_i.payload.eq(outgoing),
-            self.spi_i.payload.eq(outgoing),
-            self.puf_i.payload.eq(self._read.data),
-        ]
-        with m.If(self.puf_cmd.valid & self.puf_cmd.ready):
-            m.d.sync += self.puf_cmd.valid.eq(0)
-
-        with m.FSM(name="fsm"):
-            with m.State("FETCH"):
-                m.d.comb += fetch.en.eq(1)
-                m.d.sync += pc.eq(pc + 1)
-                m.next = "EXECUTE"
-            with m.State("EXECUTE"):
-                m.d.comb += [self._read.addr.eq(view.address), self._read.en.eq(1)]
-                with m.Switch(view.kind):
-                    with m.Case(Class.BYTE):
-                        m.next = "BYTE"
-                    with m.Case(Class.CONTROL):
-                        self._control(m, word, unit, done, length, dest)
-                        with m.If(done):
-                            m.next = "FETCH"
-                        with m.If(unit == Unit.RETURN):
-                            m.d.sync += depth.eq(depth - 1)
-                            m.next = "RETURN"
-                    with m.Case(Class.BRANCH):
-                        with m.If(holds):
-                            m.d.sync += pc.eq(word)
-                            with m.If(word[21]):
-                                m.d.comb += self._push.en.eq(1)
-                                m.d.sync += depth.eq(depth + 1)
-                        m.next = "FETCH"
-                    with m.Case(Class.MOVE):
-                        m.d.sync += [count.eq(Mux(view.length.any(), view.length, length)), source.eq(view.address + 1)]
-                        with m.If(view.direction == Direction.TAKE):
-                            m.d.sync += [dest.eq(view.address), ones.eq(1), zeros.eq(1)]
-                        with m.If(view.direction[1]):
-                            m.d.sync += match.eq(1)
-                        m.next = "MOVE"
-            with m.State("RETURN"):
-                m.d.sync += pc.eq(self._top.data)
-                m.next = "FETCH"
-            with m.State("BYTE"):
-                m.d.comb += self._write.addr.eq(view.address)
-                self._byte(m, word, carry, zero)
-                m.next = "FETCH"
-            with m.State("MOVE"):
-                m.d.comb += [self._read.addr.eq(source), self._read.en.eq(moved), finished.eq(~count.any())]
-                with m.If(finished):
-                    m.next = "FETCH"
-                with m.Else():
-                    self._move(m, view, byte, moved)
-                with m.If(view.port == Port.TRNG):
-                    with m.If(self.trng_alarm):
-                        m.next = "FETCH"
-                with m.If(moved):
-                    m.d.sync += [count.eq(count - 1), source.eq(source + 1)]
-                    with m.If(view.direction == Direction.TAKE):
-                        m.d.sync += [ones.eq(ones & byte.all()), zeros.eq(zeros & ~byte.any())]
-                    with m.If(view.direction[1] & (byte != self._read.data)):
-                        m.d.sync += match.eq(0)
-                with m.If(self._write.en):
-                    m.d.sync += dest.eq(dest + 1)
+        self.fetch, self.push = code.read_port(), code.write_port()
+        self.read, self.write = pad.read_port(), pad.write_port()
+        self.data, self.memory = self.fetch.data, self.read.data
+        self.op, self.starting = Signal(8), Signal()
+        self.pc, self.depth = Signal(isa.TARGET, init=self._rom.start), Signal(range(isa.STACK_ROWS))
+        self.source, self.dest, self.count = Signal(isa.ADDRESS), Signal(isa.ADDRESS), Signal(isa.LENGTH)
+        self.zero, self.carry, self.match, self.ones, self.zeros = (
+            Signal(name=name) for name in ("zero", "carry", "match", "ones", "zeros")
+        )
+        # what a state asks for
+        self.ask = SimpleNamespace(
+            **{
+                name: Signal(name=name)
+                for name in ("advance", "branch", "skip", "enter", "leave", "row", "half", "push", "push_half")
+            },
+            **{name: Signal(name=name) for name in ("load_operand", "load_low", "load_high", "from_dest", "calculate")},
+        )
+        self._decode(m)
+        self._flow(m)
+        self._pointers(m)
+        self._conditions(m)
+        self._arithmetic(m)
+        self._ports(m)
+        self._control(m)
+        if platform is None if self._observe is None else self._observe:
+            self._observer(m)
         return m
 
+    def _decode(self, m):
+        """What kind of instruction ``op`` is."""
+        op = self.op
+        self.is_ = SimpleNamespace()
+
+        def define(**kinds):
+            for name, value in kinds.items():
+                setattr(self.is_, name, signal := Signal(name=f"is_{name}"))
+                m.d.comb += signal.eq(value)
+
+        define(
+            byte=(op[5:8] == 0b101) | (op[4:8] == 0b1100),
+            move=op[5:8] == Base.MOVE >> 5,
+            derive=op[4:8] == Base.DERIVE >> 4,
+        )
+        direction, port = op[3:5], op[:3]
+        define(
+            hot=~op[:3].all(),
+            give=direction == Direction.GIVE,
+            take=direction == Direction.TAKE,
+            check=direction == Direction.CHECK,
+            crypt=direction == Direction.CRYPT,
+            inner=port[2] & port[0],  # no port: zero, increment, copy, code, less
+            ends=op[:5] == Move.GIVE_END & 31,
+            increment=op[:5] == Move.INCREMENT & 31,
+            code=op[:5] == Move.TAKE_CODE & 31,
+            less=op[:5] == Move.LESS & 31,
+            two=((port == Port.PAD) & ~op[3]) | ((direction == Direction.CRYPT) & (port == Port.SPONGE)),
+        )
+
+    # ------------------------------------------------------------------ where the program goes
+    def _flow(self, m):
+        """The next address, the return stack, and rows of the table."""
+        ask, op, pc, depth = self.ask, self.op, self.pc, self.depth
+        straight, onward, row = Signal(isa.TARGET), Signal(isa.TARGET), Signal(8)
+        m.d.comb += [
+            straight.eq(pc + (op[:3] & ask.skip.replicate(3)) + ask.advance),
+            onward.eq(Mux(ask.branch, Cat(self.data, Mux(op[6], op[:4], pc[8:])), straight)),
+            row.eq(self.source[:8]),
+        ]
+        with m.If(ask.enter):
+            m.d.comb += row.eq(Cat(op[:5], C(isa.VECTOR_ROWS.start >> 5, 3)))
+        with m.Elif(ask.leave):
+            m.d.comb += row.eq((depth - 1)[: len(depth)])
+            m.d.sync += depth.eq(depth - 1)
+        m.d.comb += self.fetch.addr.eq(onward)
+        with m.If(ask.row | ask.enter | ask.leave):
+            m.d.comb += self.fetch.addr.eq(Cat(ask.half, row))
+        with m.If(~ask.row):
+            m.d.sync += pc.eq(self.fetch.addr)
+        m.d.comb += [
+            self.push.en.eq(ask.push),
+            self.push.addr.eq(Cat(ask.push_half, depth)),
+            self.push.data.eq(Mux(ask.push_half, straight[:8], Cat(straight[8:], C(Base.JUMP >> 4, 4)))),
+        ]
+        with m.If(ask.push & ask.push_half):
+            m.d.sync += depth.eq(depth + 1)
+
+    def _pointers(self, m):
+        """Addresses of both sides of a move, and its length: from an operand, then from a row of the table."""
+        ask, is_, op = self.ask, self.is_, self.op
+        loads, low, second = Signal(), Signal(8), Signal()
+        m.d.comb += [loads.eq(ask.load_operand | ask.load_low), low.eq(self.data)]
+        with m.If(ask.load_operand & is_.derive):
+            m.d.comb += low.eq(Cat(op[:4], C(isa.LABEL_ROWS.start >> 4, 4)))
+        hot = Signal()
+        m.d.comb += hot.eq(ask.load_operand & is_.byte & is_.hot)
+        with m.If(hot):
+            m.d.comb += low.eq(Cat(op[:3], C(isa.HOT.start >> 3, 5)))
+        operand = Cat(low, hot, hot)
+        with m.If(loads):
+            m.d.sync += self.source.eq(operand)
+        with m.Elif(ask.load_high):
+            m.d.sync += self.source[8:].eq(self.data)
+        with m.Elif(self.read.en & ~ask.from_dest):
+            m.d.sync += self.source.eq(self.source + 1)
+
+        to_dest = Signal()
+        m.d.comb += to_dest.eq(is_.byte | is_.take | is_.increment | (is_.two & ~second))
+        with m.If(loads & to_dest):
+            m.d.sync += self.dest.eq(operand)
+        with m.Elif(ask.load_high & to_dest):
+            m.d.sync += self.dest[8:].eq(self.data)
+        with m.Elif(self.write.en | ask.from_dest & self.read.en):
+            m.d.sync += self.dest.eq(self.dest + 1)
+        with m.If(ask.load_high):
+            m.d.sync += second.eq(is_.two & ~second)
+        self.more = is_.two & ~second
+
+        length = self.data[2:]
+        with m.If(ask.load_high):
+            m.d.sync += self.count.eq(Mux(length[4:].all(), Cat(C(0, 2), length[:4], C(1, 1)), length))
+        m.d.comb += [
+            self.read.addr.eq(Mux(ask.from_dest, self.dest, self.source)),
+            self.write.addr.eq(self.dest),
+        ]
+        with m.If(ask.load_high):
+            m.d.comb += self.read.addr.eq(isa.LENGTH_ADDRESS)
+
     # ------------------------------------------------------------------ parts of the machine
-    def _conditions(self, m, carry, zero, match, ones, zeros):
+    def _conditions(self, m):
         """All conditions side by side; the timer and the latched button events live here."""
-        self._timer = Signal(10)
-        self._timer_done, self._short, self._long = Signal(), Signal(), Signal()
-        m.d.comb += self.timer_runs.eq(self._timer.any())
+        op = self.op
+        timer, self.short, self.long = Signal(10), Signal(name="short"), Signal(name="long")
+        self.timer, self.timer_done = timer, Signal(name="timer_done")
+        self.ran = ran = Signal()
+        m.d.comb += self.timer_runs.eq(timer.any())
+        m.d.sync += ran.eq(self.timer_runs)
         with m.If(self.tick & self.timer_runs):
-            m.d.sync += [self._timer.eq(self._timer - 1), self._timer_done.eq(self._timer == 1)]
+            m.d.sync += timer.eq(timer - 1)
+        with m.If(ran & ~self.timer_runs):
+            m.d.sync += self.timer_done.eq(1)
         with m.If(self.button_short):
-            m.d.sync += self._short.eq(1)
+            m.d.sync += self.short.eq(1)
         with m.If(self.button_long):
-            m.d.sync += self._long.eq(1)
+            m.d.sync += self.long.eq(1)
         levels = {
-            Condition.ALWAYS: Const(1),
-            Condition.ZERO: zero,
-            Condition.CARRY: carry,
-            Condition.MATCH: match,
-            Condition.ONES: ones,
-            Condition.ZEROS: zeros,
+            Condition.ZERO: self.zero,
+            Condition.CARRY: self.carry,
+            Condition.MATCH: self.match,
+            Condition.ONES: self.ones,
+            Condition.ZEROS: self.zeros,
             Condition.ADMIN_FRAME: self.frames[0],
             Condition.PEER_FRAME: self.frames[1],
-            Condition.FRAME_ERROR: self.error.any(),
             Condition.PUF_BUSY: self.puf_cmd.valid,
             Condition.PUF_EXHAUSTED: self.puf_exhausted,
             Condition.PUF_DEAD: self.puf_dead,
             Condition.TRNG_ALARM: self.trng_alarm,
             Condition.TRNG_READY: self.trng_ready,
             Condition.BUTTON: self.button,
-            Condition.BUTTON_SHORT: self._short,
-            Condition.BUTTON_LONG: self._long,
-            Condition.TIMER_RUNS: self.timer_runs,
-            Condition.TIMER_DONE: self._timer_done,
+            Condition.BUTTON_SHORT: self.short,
+            Condition.BUTTON_LONG: self.long,
+            Condition.TIMER_DONE: self.timer_done,
         }
-        return Cat(levels[c] for c in Condition)
-
-    def _byte(self, m, word, carry, zero):
-        """One byte of the scratchpad through the arithmetic unit; source and standard: :class:`.isa.Op`."""
-        op, immediate, memory = word[18:22], word[10:18], self._read.data
-        accumulator, result = Signal(8, name="accumulator"), Signal(8, name="result")
-        left, right, carry_in = Signal(8, name="left"), Signal(8, name="right"), Signal(name="carry_in")
-        from_accumulator = Signal()
+        self.holds, self.skip_holds = Signal(), Signal()
         m.d.comb += [
-            from_accumulator.eq((op == Op.SUB) | (op == Op.SBC)),
-            left.eq(Mux(from_accumulator, accumulator, memory)),
-            right.eq(Mux(from_accumulator, ~memory, Mux(op == Op.COMPARE, ~immediate, immediate))),
+            self.holds.eq(Cat(levels[c] for c in Condition).bit_select(op[1:5], 1) ^ op[0]),
+            self.skip_holds.eq(Mux(op[4], self.carry, self.zero) ^ op[3]),
         ]
-        chained = (op == Op.ADC) | (op == Op.SBC)
-        m.d.comb += carry_in.eq(Mux(chained, carry, op != Op.ADD))
-        total = Signal(9, name="total")
-        m.d.comb += [total.eq(left + right + carry_in), result.eq(total[:8])]
-        writes, arithmetic = Signal(), Signal()
-        with m.Switch(op):
-            with m.Case(Op.SET):
-                m.d.comb += [result.eq(immediate), writes.eq(1)]
-            with m.Case(Op.ADD, Op.ADC):
-                m.d.comb += [writes.eq(1), arithmetic.eq(1)]
-            with m.Case(Op.AND):
-                m.d.comb += [result.eq(memory & immediate), writes.eq(1)]
-            with m.Case(Op.OR):
-                m.d.comb += [result.eq(memory | immediate), writes.eq(1)]
-            with m.Case(Op.TEST):
-                m.d.comb += result.eq(memory & immediate)
-            with m.Case(Op.COMPARE, Op.SUB, Op.SBC):
-                m.d.comb += arithmetic.eq(1)
-            with m.Case(Op.LOAD):
-                m.d.sync += accumulator.eq(memory)
-            with m.Case(Op.STORE):
-                m.d.comb += [result.eq(accumulator), writes.eq(1)]
-        m.d.comb += [self._write.en.eq(writes), self._write.data.eq(result)]
-        with m.If((op != Op.LOAD) & (op != Op.STORE)):
-            m.d.sync += zero.eq(~result.any() & (zero | ~chained))
-        with m.If(arithmetic):
-            m.d.sync += carry.eq(total[8])
 
-    def _move(self, m, view, byte, moved):
-        """One byte of a move, in the cycle in which both sides are ready."""
-        memory = self._read.data
-        sources = {
-            Port.SPONGE: self.sponge_o,
-            Port.LINK: self.link_o,
-            Port.SPI: self.spi_o,
-            Port.PUF: self.puf_o,
-            Port.TRNG: self.trng_o,
-        }
-        targets = {Port.SPONGE: self.sponge_i, Port.LINK: self.link_i, Port.SPI: self.spi_i, Port.PUF: self.puf_i}
-        value, valid, ready = Signal(8, name="value"), Signal(), Signal()  # of the port as a source
-        outside, crypts = Signal(), Signal()  # valid and ready of a port that is not the sponge, in a CRYPT
-        with m.Switch(view.port):
-            for port, source in sources.items():
-                with m.Case(port):
-                    m.d.comb += [value.eq(source.payload), valid.eq(source.valid)]
-                    if port == Port.SPONGE:
-                        m.d.comb += source.ready.eq(ready)
-                    else:
-                        m.d.comb += [source.ready.eq(ready | crypts), outside.eq(source.valid)]
-            with m.Case(Port.FRAME):
-                failed = self.error.any()
-                m.d.comb += [value.eq(Cat(Mux(failed, self.error, self.length), failed)), valid.eq(1)]
-            with m.Case(Port.ZERO):
-                m.d.comb += valid.eq(1)
-        with m.Switch(view.direction):
-            with m.Case(Direction.GIVE):
-                with m.Switch(view.port):
-                    for port, target in targets.items():
-                        with m.Case(port):
-                            m.d.comb += [target.valid.eq(1), moved.eq(target.ready)]
-                    with m.Case(Port.PAD):
-                        m.d.comb += [self._write.en.eq(1), self._write.data.eq(memory), moved.eq(1)]
-            with m.Case(Direction.TAKE):
-                m.d.comb += [ready.eq(1), moved.eq(valid), byte.eq(value)]
-                m.d.comb += [self._write.en.eq(valid), self._write.data.eq(value)]
-            with m.Case(Direction.CHECK):
-                m.d.comb += [ready.eq(1), moved.eq(valid), byte.eq(value)]
-            with m.Case(Direction.CRYPT):
-                self._crypt(m, view, byte, moved, value, outside, crypts)
-
-    def _crypt(self, m, view, byte, moved, value, valid, ready):
-        """Pad to sponge, and in the same cycle the sponge's byte to the pad, or against the byte of a port."""
-        with m.If(view.port == Port.SPONGE):
+    def _arithmetic(self, m):
+        """``result``, ``total`` and the flags: an instruction BYTE, or one byte of a move that calculates."""
+        op, is_, immediate, memory = self.op, self.is_, self.data, self.memory
+        self.kept = kept = Signal(8)  # of LESS: the byte of the right side
+        keep, mask, first, second, carry_in = (Signal(name=name) for name in ("keep", "mask", "first", "second", "cin"))
+        code = op[3:6]
+        self.result, total = Signal(8, name="result"), Signal(9, name="total")
+        # left: memory, 0, memory & immediate, memory & ~immediate; right: 0, immediate, ~immediate, ~kept
+        left = memory & Mux(mask, immediate ^ keep.replicate(8), keep.replicate(8))
+        right = Mux(second, ~Mux(first, kept, immediate), immediate & first.replicate(8))
+        with m.If(is_.byte):
             m.d.comb += [
-                self.sponge_i.valid.eq(1),
-                self.sponge_o.ready.eq(1),
-                moved.eq(self.sponge_i.ready),
-                self._write.en.eq(moved),
-                self._write.data.eq(self.sponge_o.payload),
+                keep.eq(code[0] & ~(code == Op.TEST) | (code == Op.COMPARE)),
+                mask.eq(code[1] | (code == Op.TEST)),
+                first.eq(code[2] & (code != Op.AND)),
+                second.eq(code == Op.COMPARE),
+                carry_in.eq(code == Op.COMPARE),
             ]
         with m.Else():
             m.d.comb += [
-                self.sponge_i.valid.eq(valid),
-                self.sponge_o.ready.eq(valid),
-                moved.eq(valid & self.sponge_i.ready),
-                ready.eq(self.sponge_i.ready | ~valid),  # the flash sends a byte only when asked
-                byte.eq(value ^ self.sponge_o.payload ^ self._read.data),  # equal to memory if both agree
+                keep.eq(~is_.take),
+                first.eq(is_.code | is_.less),
+                second.eq(is_.less),
+                carry_in.eq(self.carry & (is_.increment | is_.less)),
             ]
+        m.d.comb += [total.eq(left + right + carry_in), self.result.eq(total)]
+        with m.If(self.ask.calculate):
+            m.d.sync += self.zero.eq(~self.result.any() & (self.zero | is_.byte))
+            with m.If(~is_.byte | (code == Op.ADD) | (code == Op.COMPARE)):
+                m.d.sync += self.carry.eq(total[8])
 
-    def _control(self, m, word, unit, done, length, dest):
-        """A strobe or a register of a unit; waits where the unit is not ready."""
-        argument = word[:18]
-        m.d.comb += done.eq(1)
-        with m.Switch(unit):
-            with m.Case(Unit.SPONGE):
-                m.d.comb += [self.sponge_cmd.valid.eq(1), done.eq(self.sponge_cmd.ready)]
-            with m.Case(Unit.SPONGE_END):
-                m.d.comb += [self.sponge_i.valid.eq(1), self.sponge_i.payload.end.eq(1), done.eq(self.sponge_i.ready)]
-            with m.Case(Unit.SPONGE_CLEAR):
+    def _ports(self, m):
+        """One byte of a move, or of an EMIT: ``moved`` in the cycle in which both sides are ready."""
+        op, is_, memory = self.op, self.is_, self.memory
+        port = op[:3]
+        self.moving, self.emitting, self.ending = Signal(name="moving"), Signal(name="emitting"), Signal(name="ending")
+        self.moved, value, valid = Signal(name="moved"), Signal(8, name="value"), Signal(name="valid")
+        giving, taking, checking, crypting = (
+            Signal(name=name) for name in ("giving", "taking", "checking", "crypting")
+        )
+        m.d.comb += [
+            giving.eq(self.emitting | self.moving & is_.give & ~is_.inner),
+            taking.eq(self.moving & is_.take),
+            checking.eq(self.moving & is_.check),
+            crypting.eq(self.moving & is_.crypt),
+        ]
+
+        # from the ports; the sponge is not a source of a CRYPT but its other half
+        both = crypting & (port == Port.SPONGE)  # sponge in, sponge out
+        sources = {Port.LINK: self.link_o, Port.SPI: self.spi_o, Port.PUF: self.puf_o, Port.TRNG: self.trng_o}
+        outside = Signal(name="outside")  # a CRYPT against a port, which has a byte
+        m.d.comb += outside.eq(crypting & valid)
+        with m.Switch(port):
+            for number, source in sources.items():
+                with m.Case(number):
+                    m.d.comb += [value.eq(source.payload), valid.eq(source.valid)]
+                    # the flash sends a byte only when asked, so ready comes before valid
+                    m.d.comb += source.ready.eq(taking | checking | crypting & (self.sponge_i.ready | ~source.valid))
+            with m.Case(Port.SPONGE):
+                m.d.comb += value.eq(self.sponge_o.payload)
+            with m.Default():
+                failed = self.error.any()
+                m.d.comb += [value.eq(Cat(Mux(failed, self.error, self.length), failed)), valid.eq(1)]
+        arrived = valid | is_.inner | ((port == Port.SPONGE) & self.sponge_o.valid)
+
+        # to the ports
+        outgoing = Mux(self.emitting, self.data, memory)
+        ready, targets = Signal(name="ready"), (self.sponge_i, self.link_i, self.spi_i, self.puf_i)
+        with m.Switch(op[:2]):
+            for number, target in enumerate(targets):
+                with m.Case(number):
+                    m.d.comb += [target.valid.eq(giving), ready.eq(target.ready)]
+        for target in targets[1:]:
+            m.d.comb += target.payload.eq(outgoing)
+        m.d.comb += [
+            self.sponge_i.payload.data.eq(outgoing),
+            self.sponge_i.payload.end.eq(self.ending),
+            self.sponge_o.ready.eq((taking | checking) & (port == Port.SPONGE) | both | outside),
+        ]
+        with m.If(self.ending | both | outside):
+            m.d.comb += self.sponge_i.valid.eq(1)
+        self.given = ready
+
+        with m.If(is_.crypt):
+            m.d.comb += self.moved.eq(self.sponge_i.ready & (both | outside))
+        with m.Elif(is_.give):
+            m.d.comb += self.moved.eq(self.moving & (ready | is_.inner))
+        with m.Else():
+            m.d.comb += self.moved.eq(self.moving & arrived)
+
+        # into the scratchpad
+        writes = is_.take | is_.inner & is_.give | is_.crypt & (port == Port.SPONGE)
+        alters = is_.byte & op[5]  # COMPARE and TEST do not
+        m.d.comb += [
+            self.write.en.eq(self.moved & writes | self.ask.calculate & alters),
+            self.write.data.eq(Mux(is_.byte | is_.inner, self.result, value)),
+        ]
+
+        # and what is seen on the way
+        difference = value ^ Mux(is_.crypt, self.sponge_o.payload, memory)
+        with m.If(self.moved & ~is_.inner & (is_.check | is_.crypt) & difference.any()):
+            m.d.sync += self.match.eq(0)
+        with m.If(self.moved & ~is_.inner & is_.take):
+            m.d.sync += [self.ones.eq(self.ones & value.all()), self.zeros.eq(self.zeros & ~value.any())]
+
+    # ------------------------------------------------------------------ step by step
+    def _control(self, m):
+        ask, is_, op = self.ask, self.is_, self.op
+        with m.If(self.puf_cmd.valid & self.puf_cmd.ready):
+            m.d.sync += self.puf_cmd.valid.eq(0)
+        m.d.comb += [
+            self.sponge_cmd.payload.as_value().eq(Mux(is_.derive, 1 << 3, self.data[:5]) | 7 << 5),
+            self.read.en.eq(0),
+        ]
+        with m.FSM(name="fsm"):
+            with m.State("START"):  # the first byte of code is fetched
+                m.next = "DECODE"
+            with m.State("DECODE"):
+                m.d.comb += [ask.advance.eq(1), self.starting.eq(1)]
+                m.d.sync += op.eq(self.data)
+                m.next = "EXECUTE"
+            with m.State("EXECUTE"):
+                self._execute(m)
+
+            # a row of the table into the pointers
+            with m.State("ROW"):
+                m.d.comb += ask.row.eq(1)
+                m.next = "LOW"
+            with m.State("LOW"):
+                m.d.comb += [ask.row.eq(1), ask.half.eq(1), ask.load_low.eq(1)]
+                m.next = "HIGH"
+            with m.State("HIGH"):
+                m.d.comb += [ask.load_high.eq(1), self.read.en.eq(1)]  # the byte read tells a length
+                with m.If(self.more):
+                    m.next = "EXECUTE"
+                with m.Else():
+                    m.next = "READ"
+
+            # the first byte, or the only one
+            with m.State("READ"):
+                m.d.comb += [self.read.en.eq(1), ask.from_dest.eq(is_.move & is_.less)]
+                with m.If(is_.byte):
+                    m.next = "BYTE"
+                with m.Else():
+                    with m.If(~self.count.any()):
+                        m.d.sync += self.count.eq(self.memory)
+                    with m.If(is_.take & ~is_.inner):
+                        m.d.sync += [self.ones.eq(1), self.zeros.eq(1)]
+                    with m.If(is_.crypt | is_.check & ~is_.inner):
+                        m.d.sync += self.match.eq(1)
+                    with m.If(is_.less | is_.increment):
+                        m.d.sync += [self.zero.eq(1), self.carry.eq(1)]
+                    m.next = "MOVE"
+                    with m.If(is_.less):
+                        m.next = "KEEP"
+            with m.State("BYTE"):
+                m.d.comb += [ask.calculate.eq(1), ask.advance.eq(1)]
+                m.next = "DECODE"
+            with m.State("KEEP"):
+                m.d.comb += self.read.en.eq(1)
+                m.d.sync += self.kept.eq(self.memory)
+                m.next = "MOVE"
+            with m.State("MOVE"):
+                self._move(m)
+            with m.State("END"):
+                m.d.comb += self.ending.eq(1)
+                with m.If(self.sponge_i.ready):
+                    m.next = "DECODE"
+            with m.State("PUSH"):
+                m.d.comb += [ask.push.eq(1), ask.push_half.eq(1)]
+                m.d.comb += [ask.enter.eq(op[5]), ask.branch.eq(~op[5]), ask.advance.eq(~op[5])]
+                m.next = "DECODE"
+
+    def _move(self, m):
+        """The state MOVE: byte after byte until the count is zero."""
+        ask, is_ = self.ask, self.is_
+        with m.If(~self.count.any()):
+            m.next = "DECODE"
+            with m.If(is_.ends):
+                m.next = "END"
+        with m.Else():
+            m.d.comb += self.moving.eq(1)
+            with m.If(self.moved):
+                m.d.comb += [
+                    self.read.en.eq(1),
+                    ask.from_dest.eq(is_.less),
+                    ask.calculate.eq(is_.increment | is_.less),
+                    ask.advance.eq(is_.code),
+                ]
+                m.d.sync += self.count.eq(self.count - 1)
+                with m.If(is_.less):
+                    m.next = "KEEP"
+            with m.If(is_.take & (self.op[:3] == Port.TRNG) & self.trng_alarm):
+                m.next = "DECODE"
+
+    def _execute(self, m):
+        """The state EXECUTE: whatever needs no more than the operand behind the opcode."""
+        ask, op = self.ask, self.op
+        m.next = "DECODE"
+        with m.Switch(op):
+            with m.Case("000-----"):  # BRANCH
+                m.d.comb += [ask.branch.eq(self.holds), ask.advance.eq(1)]
+            with m.Case("001-----"):  # SKIP
+                m.d.comb += [ask.skip.eq(self.skip_holds), ask.advance.eq(self.skip_holds)]
+            with m.Case("0100----"):  # JUMP
+                m.d.comb += ask.branch.eq(1)
+            with m.Case("0101----", "011-----"):  # CALL, VECTOR: the return address is behind the operand, if any
+                m.d.comb += [ask.push.eq(1), ask.advance.eq(~op[5]), self.fetch.en.eq(0), ask.row.eq(1)]
+                m.next = "PUSH"
+            with m.Case("100-----"):  # MOVE
+                m.d.comb += [ask.load_operand.eq(1), ask.advance.eq(1)]
+                m.next = "ROW"
+            with m.Case("1101----"):  # DERIVE
+                m.d.comb += [self.sponge_cmd.valid.eq(1), ask.load_operand.eq(1)]
+                with m.If(self.sponge_cmd.ready):
+                    m.d.sync += op.eq(Move.GIVE_END)
+                    m.next = "ROW"
+                with m.Else():
+                    m.next = "EXECUTE"
+            with m.Case("11100---"):  # RETURN_IF
+                m.d.comb += ask.leave.eq(self.holds)
+            with m.Case("11101---"):
+                self._strobe(m)
+            with m.Case("111100--"):  # SELECT
+                with m.If(op[1]):
+                    m.d.sync += self.side.eq(op[0])
+                with m.Elif(op[0] | self.spi_i.ready):  # not before the last byte is through
+                    m.d.sync += self.spi_select.eq(op[0])
+                with m.Else():
+                    m.next = "EXECUTE"
+            with m.Case("11111---"):
+                self._operand(m)
+            with m.Default():  # BYTE
+                m.d.comb += [ask.load_operand.eq(1), ask.advance.eq(~self.is_.hot)]
+                m.next = "READ"
+
+    def _strobe(self, m):
+        with m.Switch(self.op[:3]):
+            with m.Case(Strobe.RETURN):
+                m.d.comb += self.ask.leave.eq(1)
+            with m.Case(Strobe.SPONGE_END):
+                m.d.comb += self.ending.eq(1)
+                with m.If(~self.sponge_i.ready):
+                    m.next = "EXECUTE"
+            with m.Case(Strobe.SPONGE_CLEAR):
                 m.d.comb += self.sponge_clear.eq(1)
-            with m.Case(Unit.EMIT):
-                m.d.comb += self._emits.eq(1)
-                for port, target in ((Port.SPONGE, self.sponge_i), (Port.LINK, self.link_i), (Port.SPI, self.spi_i)):
-                    with m.If(word[8:11] == port):
-                        m.d.comb += [target.valid.eq(1), done.eq(target.ready)]
-            with m.Case(Unit.PUF):
+            with m.Case(Strobe.SEND):
+                m.d.comb += self.send.eq(1)
+            with m.Case(Strobe.DROP):
+                m.d.comb += self.drop.eq(1)
+            with m.Case(Strobe.ABORT):
+                m.d.comb += self.abort.eq(1)
+
+    def _operand(self, m):
+        """A register or strobe of a unit; waits where the unit is not ready."""
+        done, operand = Signal(), self.data
+        m.d.comb += [done.eq(1), self.ask.advance.eq(done)]
+        with m.If(~done):
+            m.next = "EXECUTE"
+        with m.Switch(self.op[:3]):
+            with m.Case(Operand.START):
+                m.d.comb += [self.sponge_cmd.valid.eq(1), done.eq(self.sponge_cmd.ready)]
+            with m.Case(Operand.PUF):
                 m.d.comb += done.eq(~self.puf_cmd.valid)
                 with m.If(done):
-                    m.d.sync += [self.puf_cmd.payload.eq(argument), self.puf_cmd.valid.eq(1)]
-            with m.Case(Unit.SPI):
-                m.d.comb += done.eq(argument[0] | self.spi_i.ready)  # not before the last byte is through
-                with m.If(done):
-                    m.d.sync += self.spi_select.eq(argument[0])
-            with m.Case(Unit.SIDE):
-                m.d.sync += self.side.eq(argument[0])
-            with m.Case(Unit.FRAME):
-                m.d.comb += Cat(self.send, self.drop, self.abort).eq(argument)
-            with m.Case(Unit.LENGTH):
-                m.d.sync += length.eq(Mux(argument[7], self.length - argument[:7], argument))
-            with m.Case(Unit.TIMER):
-                m.d.sync += [self._timer.eq(argument), self._timer_done.eq(0)]
-            with m.Case(Unit.OUTPUT):
-                m.d.sync += self.output.eq((self.output & ~argument[8:16]) | argument[:8])
-            with m.Case(Unit.PHASE):
-                m.d.sync += self.phase.eq(argument)
-            with m.Case(Unit.DEST):
-                m.d.sync += dest.eq(argument)
-            with m.Case(Unit.EVENTS):
-                with m.If(argument[0]):
-                    m.d.sync += self._short.eq(0)
-                with m.If(argument[1]):
-                    m.d.sync += self._long.eq(0)
+                    m.d.sync += [self.puf_cmd.payload.eq(operand), self.puf_cmd.valid.eq(1)]
+            with m.Case(Operand.TIMER):
+                m.d.sync += [self.timer.eq(Cat(C(0, 2), operand)), self.ran.eq(0), self.timer_done.eq(0)]
+            with m.Case(Operand.OUTPUT):
+                m.d.sync += self.output.eq((self.output & ~operand[4:]) | operand[:4])
+            with m.Case(Operand.EVENTS):
+                with m.If(operand[0]):
+                    m.d.sync += self.short.eq(0)
+                with m.If(operand[1]):
+                    m.d.sync += self.long.eq(0)
+            with m.Default():
+                m.d.comb += [self.emitting.eq(1), done.eq(self.given)]
+
+    def _observer(self, m):
+        """``phase``: a memory beside the code tells which instructions begin a phase."""
+        marks = [(16 | self._rom.phases[k]) if k in self._rom.phases else 0 for k in range(len(self._rom.data))]
+        m.submodules.marks = memory = Memory(shape=5, depth=len(marks), init=marks)
+        mark = memory.read_port()
+        m.d.comb += [mark.addr.eq(self.fetch.addr), mark.en.eq(self.fetch.en)]
+        with m.If(self.starting & mark.data[4]):
+            m.d.sync += self.phase.eq(mark.data)

@@ -9,6 +9,7 @@ from ringpair_protocol.derivations import CHECK, DEVICE_KEY, ENROLL, FIRST_WRAP
 
 from ringpair_hdl.control.assembler import (
     BUTTON,
+    CARRY,
     MATCH,
     ONES,
     PUF_BUSY,
@@ -63,7 +64,8 @@ def _add_wiping(p: Program, v: Memory) -> None:
         flash.select(p, 0)
         p.call("flash_erase", ~ONES)
         p.byte(Op.ADD, v.address[1], SECTOR_STEP)
-        p.byte(Op.ADC, v.address[0], 0)
+        with p.If(CARRY):
+            p.add(v.address[0], 1)
         p.byte(Op.ADD, v.sectors, 255)
         p.jump("erase_sectors", ~ZERO)
 

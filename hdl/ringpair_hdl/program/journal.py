@@ -99,7 +99,8 @@ def _add_regions(p: Program, v: Memory) -> None:
         p.compare(v.count, 0)
         with p.While(~ZERO):
             p.byte(Op.ADD, v.region[1], REGION_STEP)
-            p.byte(Op.ADC, v.region[0], 0)
+            with p.If(CARRY):
+                p.add(v.region[0], 1)
             p.byte(Op.ADD, v.count, minus(1))
 
     # To the next of the region's four sectors, its first slot.
@@ -162,11 +163,11 @@ def _add_seal(p: Program, v: Memory) -> None:
     with p.routine("seal_slot"):
         p.control(Unit.SPONGE, start_word(aead=1, ad=1))
         p.call("seal_head")
-        p.control(Unit.DEST, v.slot.address + 4 + SEALED[PEER])
         is_device(p, v)
-        with p.If(~ZERO):
-            p.control(Unit.DEST, v.slot.address + 4 + SEALED[DEVICE])
-        p.move(Direction.CRYPT, Port.SPONGE, v.seal_key)
+        for test, kind in ((ZERO, PEER), (~ZERO, DEVICE)):
+            with p.If(test):
+                p.control(Unit.DEST, v.slot.address + 4 + SEALED[kind])
+                p.move(Direction.CRYPT, Port.SPONGE, v.seal_key)
 
 
 def _add_load(p: Program, v: Memory) -> None:

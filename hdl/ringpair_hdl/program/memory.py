@@ -37,11 +37,11 @@ class Memory:
         self.failure, self.tries, self.own_id = parts["failure"], parts["tries"], parts["device_id"]
 
         # Control: all public.
-        self.flags = field("flags", 1)
+        self.flags = field("flags", 1, hot=True)
         self.opcode = field("opcode", 1)
         self.message = field("message", 1)
-        self.status = field("status", 1)
-        self.frame = field("frame", 1)  # payload bytes of the received frame, or 0x80 | kind of its error
+        self.status = field("status", 1, hot=True)
+        self.frame = field("frame", 1, hot=True)  # payload bytes of the received frame, or 0x80 | kind of its error
         self.untidy = field("untidy", 1)  # what a power cut left behind is not yet looked for
         self.carrier = field("carrier", 1)
         self.former = field("former", 1)
@@ -69,7 +69,7 @@ class Memory:
         self.sent_tag = field("sent_tag", messages.TAG_LENGTH)
 
         # Flash and journals.
-        self.address = field("address", 3)  # as the flash wants it: high byte first
+        self.address = field("address", 3, hot=True)  # as the flash wants it: high byte first
         self.region = field("region", 3)
         self.old = field("old", 3)
         self.kind = field("kind", 1)
@@ -81,6 +81,7 @@ class Memory:
         self.polls = field("polls", 3)
         self.spi = field("spi", 1)
         self.mark = field("mark", 8)
+        self.sealed = field("sealed", messages.SEALED_HEADER)
         self.header = field("header", records.HEADER_LENGTH)
         self.nonce = field("nonce", 12)
         self.salt = field("salt", 16)
@@ -118,7 +119,6 @@ class Memory:
         self.new_wrap = field("new_wrap", 32, secret=True)
         self.new_index = field("new_index", 4)
         self.pair_index = field("pair_index", 2)
-        self.sealed = field("sealed", messages.SEALED_HEADER)
         self.nonce_s = field("nonce_s", 16)
 
     @property

@@ -1,0 +1,201 @@
+"""Reference of the sequencer: an interpreter of its code in Python, and the random programs that both must run alike.
+
+The interpreter knows nothing of cycles. What a program does is told as a list of events, in order: every byte given to
+a port, every strobe, every change of an output. Bytes to take come from a queue per port.
+"""
+
+from collections import deque
+
+from ringpair_hdl.control import isa
+from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
+
+NAMES = {Port.SPONGE: "sponge", Port.LINK: "link", Port.SPI: "spi", Port.PUF: "puf", Port.TRNG: "trng"}
+
+
+class Machine:
+    """Runs the code of a `Rom` until the program aborts a frame; then `events`, `pad` and the flags tell what it did.
+
+    Parameters
+    ----------
+    rom, pad
+        As of `Sequencer`.
+    inputs
+        Port name to the bytes it will give.
+    levels
+        Conditions from outside, by name, and `length` and `error` of the received frame.
+    """
+
+    def __init__(self, rom, pad, inputs, levels=None):
+        self.code, self.pad, self.pc = bytearray(rom.data), bytearray(pad), rom.start
+        self.inputs = {name: deque(data) for name, data in inputs.items()}
+        self.levels = levels or {}
+        self.flags = dict.fromkeys(list(Condition)[:5], False)
+        self.depth = self.deepest = 0
+        self.events = []
+        self.steps = 0
+
+    def run(self, limit=100_000):
+        while ("abort",) not in self.events[-1:]:
+            self.step()
+            self.steps += 1
+            assert self.steps < limit, "the program does not end"
+        return self
+
+    def next(self):
+        self.pc += 1
+        return self.code[self.pc - 1]
+
+    def holds(self, condition, unless):
+        level = self.flags[condition] if condition in self.flags else self.levels.get(condition.name, False)
+        return bool(level) != unless
+
+    def step(self):
+        op = self.next()
+        if op < Base.SKIP:
+            low = self.next()
+            if self.holds(Condition(op >> 1), op & 1):
+                self.pc = (self.pc - 1) & ~255 | low
+        elif op < Base.JUMP:
+            if self.holds(Condition(op >> 4 & 1), op >> 3 & 1):
+                self.pc += (op & 7) + 1
+        elif op < Base.CALL:
+            self.pc = (op & 15) << 8 | self.next()
+        elif op < Base.MOVE:
+            vector = 2 * (isa.VECTOR_ROWS[0] + (op & 31))
+            target = (op & 15) << 8 | self.next() if op < Base.VECTOR else vector
+            self.code[2 * self.depth : 2 * self.depth + 2] = isa.jump(self.pc)
+            self.depth += 1
+            self.deepest = max(self.depth, self.deepest)
+            self.pc = target
+        elif op < Base.BYTE:
+            self.move(op)
+        elif op < Base.DERIVE:
+            self.byte(Op(op >> 3 & 7), op & 7)
+        elif op < Base.RETURN_IF:
+            self.events.append(("start", 8))
+            self.give(Port.SPONGE, self.row(isa.LABEL_ROWS[0] + (op & 15)))
+            self.events.append(("sponge", "end"))
+        elif op < Base.STROBE:
+            if self.holds(Condition(op >> 1 & 3), op & 1):
+                self.leave()
+        elif op < Base.SELECT:
+            self.strobe(Strobe(op & 7))
+        elif op < Base.OPERAND:
+            self.events.append(("side" if op & 2 else "select", op & 1))
+        else:
+            self.operand(Operand(op & 7), self.next())
+
+    def leave(self):
+        self.depth -= 1
+        self.pc = 2 * self.depth
+
+    def strobe(self, strobe):
+        if strobe == Strobe.RETURN:
+            self.leave()
+        elif strobe == Strobe.SPONGE_END:
+            self.events.append(("sponge", "end"))
+        elif strobe != Strobe.NOTHING:
+            self.events.append((strobe.name.lower().removeprefix("sponge_"),))
+
+    def operand(self, unit, value):
+        if unit.name.startswith("EMIT"):
+            self.events.append((unit.name[5:].lower(), value))
+        elif unit == Operand.OUTPUT:
+            self.events.append(("output", value >> 4, value & 15))
+        elif unit == Operand.START:
+            self.events.append(("start", value))
+        elif unit == Operand.PUF:
+            self.events.append(("command", value))
+
+    def byte(self, op, hot):
+        address = isa.HOT[hot] if hot < len(isa.HOT) else self.next()
+        memory, immediate = self.pad[address], self.next()
+        value = {
+            Op.SET: immediate,
+            Op.ADD: memory + immediate,
+            Op.AND: memory & immediate,
+            Op.OR: memory | immediate,
+            Op.TEST: memory & immediate,
+            Op.COMPARE: memory - immediate,
+        }[op]
+        self.flags[Condition.ZERO] = value & 255 == 0
+        if op == Op.ADD:
+            self.flags[Condition.CARRY] = value > 255
+        elif op == Op.COMPARE:
+            self.flags[Condition.CARRY] = value >= 0
+        if op not in (Op.TEST, Op.COMPARE):
+            self.pad[address] = value & 255
+
+    def row(self, index):
+        low, high = self.code[2 * index : 2 * index + 2]
+        length = high >> 2
+        length = self.pad[isa.LENGTH_ADDRESS] & 127 if length == 0 else (length - 32) * 4 if length >= 48 else length
+        address = low | (high & 3) << 8
+        return range(address, address + length)
+
+    def take(self, port):
+        if port == Port.FRAME:
+            error = self.levels.get("error", 0)
+            return 0x80 | error if error else self.levels.get("length", 0)
+        return 0 if port == Port.ZERO else self.inputs[NAMES[port]].popleft()
+
+    def give(self, port, row):
+        self.events += [(NAMES[port], self.pad[address]) for address in row]
+
+    def move(self, op):
+        direction, port = Direction(op >> 3 & 3), Port(op & 7)
+        two = op in (Move.COPY, Move.LESS, isa.move(Direction.CRYPT, Port.SPONGE))
+        first = self.row(self.next()) if two else None
+        row = self.row(self.next())
+        if op == Move.LESS:
+            left, right = (int.from_bytes(bytes(self.pad[k] for k in r), "little") for r in (row, first))
+            self.flags |= {Condition.ZERO: left == right, Condition.CARRY: left >= right}
+        elif op == Move.COPY:
+            for source, target in zip(row, range(first.start, first.start + len(row)), strict=True):
+                self.pad[target] = self.pad[source]
+        elif op == Move.INCREMENT:
+            value = int.from_bytes(bytes(self.pad[k] for k in row), "little") + 1
+            overflow = value >> 8 * len(row)
+            value &= (1 << 8 * len(row)) - 1
+            self.pad[row[0] : row[0] + len(row)] = value.to_bytes(len(row), "little")
+            self.flags |= {Condition.ZERO: value == 0, Condition.CARRY: overflow > 0}
+        elif op == Move.TAKE_CODE:
+            for address in row:
+                self.pad[address] = self.next()
+        elif op == Move.GIVE_END:
+            self.give(Port.SPONGE, row)
+            self.events.append(("sponge", "end"))
+        elif direction == Direction.GIVE:
+            self.give(port, row)
+        elif direction == Direction.TAKE:
+            self.take_row(port, row)
+        elif direction == Direction.CHECK:
+            taken = [self.take(port) for _ in row]
+            self.flags[Condition.MATCH] = taken == [self.pad[k] for k in row]
+        elif two:
+            self.crypt(row, first.start)
+        else:
+            self.crypt_check(port, row)
+
+    def take_row(self, port, row):
+        taken = []
+        for address in row:
+            if port == Port.TRNG and self.levels.get("TRNG_ALARM"):
+                break
+            taken.append(self.take(port))
+            self.pad[address] = taken[-1]
+        if port != Port.ZERO:
+            self.flags |= {Condition.ONES: set(taken) <= {255}, Condition.ZEROS: set(taken) <= {0}}
+
+    def crypt(self, row, target):
+        for count, address in enumerate(row):
+            self.events.append(("sponge", self.pad[address]))
+            self.pad[target + count] = self.inputs["sponge"].popleft()
+        self.flags[Condition.MATCH] = None  # whatever; no program may use it
+
+    def crypt_check(self, port, row):
+        equal = True
+        for address in row:
+            self.events.append(("sponge", self.pad[address]))
+            equal &= self.inputs["sponge"].popleft() == self.take(port)
+        self.flags[Condition.MATCH] = equal
