@@ -35,6 +35,8 @@ VERBS = (
     "sim",
     "button",
     "demo",
+    "metrics",
+    "layout",
 )
 
 INTERRUPTED = 130

@@ -57,9 +57,9 @@ def resolve(port: str) -> str:
     TransportError
         The virtual board does not run.
     """
-    from ringpair.registry import default_path
+    from ringpair.home import BOARDS_FOLDER, home
 
-    if "/" in port or not (default_path().parent / "boards" / port).is_dir():
+    if "/" in port or not (home() / BOARDS_FOLDER / port).is_dir():
         if "/" in port or os.path.exists(port) or port.upper().startswith(("COM", "\\\\")):
             return port
         raise UsageError(f"there is no port and no virtual board {port!r}: expected /dev/..., socket://... or a board")
@@ -82,11 +82,13 @@ def open_registry(arguments: argparse.Namespace) -> Registry:
 
 def names_of(arguments: argparse.Namespace) -> dict[str, str]:
     """Names by device id; empty if there is no registry. Needs no passphrase."""
-    from ringpair.registry import Registry, default_path
+    from ringpair.home import default_path
 
     path = arguments.registry or default_path()
     if not path.exists():
         return {}
+    from ringpair.registry import Registry
+
     with Registry(path) as registry:
         return {device.id: device.name for device in registry.devices()}
 

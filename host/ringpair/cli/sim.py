@@ -27,15 +27,17 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     chosen = silicon(arguments)
     try:
-        from ringpair.virtual import Design, Settings, build, serve
+        from ringpair.virtual import BoardFolder, Design, Settings, build, serve
     except ModuleNotFoundError as problem:
         raise UsageError(
             f"virtual boards need {problem.name}, which is not installed: pip install 'ringpair[virtual]'"
         ) from problem
 
+    stored = BoardFolder(arguments.name).read_json("silicon.json") or {}
+    measured = (chosen.get("file") or stored.get("file")) is not None
     settings = Settings(
         arguments.name,
-        str(build(Design(arguments={"layout": "none"} if "file" in chosen else {}), output.note)),
+        str(build(Design(arguments={"layout": "none"} if measured else {}), output.note)),
         silicon=chosen,
         peer=arguments.peer,
         tcp_port=arguments.tcp,

@@ -22,18 +22,8 @@ from ringpair.portlock import reason
 
 from . import migrate
 
-HOME_VARIABLE = "RINGPAIR_HOME"
-FILE_NAME = "registry.sqlite"
 LOCK_PATIENCE_S = 10.0
 """How long an operation waits for another process to finish its own."""
-
-
-def default_path() -> Path:
-    """``$RINGPAIR_HOME/registry.sqlite``, or the same in the user's data folder."""
-    import platformdirs
-
-    home = os.environ.get(HOME_VARIABLE)
-    return (Path(home) if home else platformdirs.user_data_path("ringpair")) / FILE_NAME
 
 
 class Database:

@@ -18,9 +18,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ringpair.errors import RegistryError, UsageError
+from ringpair.home import default_path
 
 from . import vault as vaults
-from .database import Database, default_path
+from .database import Database
 from .models import (
     ACTIVE,
     PENDING,
@@ -65,7 +66,7 @@ class Registry:
     Parameters
     ----------
     path
-        The file; made if it does not exist. Default: :func:`.database.default_path`.
+        The file; made if it does not exist. Default: :func:`ringpair.home.default_path`.
     """
 
     def __init__(self, path: Path | None = None, secrecy: Secrecy | None = None) -> None:
