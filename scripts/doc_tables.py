@@ -210,7 +210,10 @@ def puf_table() -> str:
         ("thresholds, in sigma, by helper value", levels),
         ("margin of a ring", f"0 to {puf.MARGIN_MAX}"),
         ("tries of the search", puf.SEARCH_BUDGET),
-        ("layout table in use", f"version {puf.LAYOUT_VERSION}" + (" (none)" if puf.LAYOUT_VERSION == 0 else "")),
+        (
+            "layout table",
+            f"real boards: version {puf.LAYOUT_VERSION} (none); modeled boards: version {puf.MODELED_LAYOUT.version}",
+        ),
     )
     return table(("what", "value"), rows)
 
@@ -272,13 +275,17 @@ def secret_table() -> str:
 
 def program_figures() -> str:
     """Size of the control program (not in a document: it changes with every line of it)."""
+    from ringpair_hdl.control.isa import STACK_ROWS, TARGET
     from ringpair_hdl.program import pairing_program
 
     identity = admin.Identity(admin.Profile.PAIR, True, 12, bytes(8), bytes(8), 0)
     program, memory = pairing_program(identity, 92)
-    words, listing = len(program.link()), program.listing()
-    rows = [("words of the program", words), ("routines", len(listing))]
-    rows += [("bytes of the scratchpad in use", f"{memory.pad.used} of {memory.pad.size}")]
+    rom = program.link()
+    rows = (
+        ("bytes of code and table", f"{len(rom)} of {1 << TARGET}"),
+        ("calls nest", f"{rom.depth} deep of {STACK_ROWS}"),
+        ("bytes of the scratchpad in use", f"{memory.pad.used} of {memory.pad.size}"),
+    )
     return table(("what", "value"), rows)
 
 
