@@ -84,6 +84,7 @@ def test_csv_one_file_a_chip(tmp_path, separator):
         ("# nothing\n", "is empty; expected one ring a line"),
         ("1 2\n3 0\n", r"chip b, ring 1, read 1 is 0; expected counts or frequencies above zero"),
         ("1 2\n3 nan\n", r"chip b, ring 1, read 1 is not a number"),
+        ("1 2\n3.5 0\n", r"chip b, ring 1, read 1 is 0.0"),
         ("1 2\n-3 4\n", r"chip b, ring 1, read 0 is -3"),
         ("1 2 3\n3 4 5\n", "has 2 rings of 3 reads, .*a.csv has 2 of 2"),
     ],

@@ -1,0 +1,53 @@
+"""``ringpair layout learn FILE... -o layout.json``: the systematic part of the ring frequencies."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ringpair.errors import UsageError
+
+from .metrics import add_data, open_data
+from .output import Output
+
+HELP = "learn the layout table of a design from characterized chips"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    learn = actions.add_parser("learn", help="learn a table and judge it by cross-validation")
+    add_data(learn)
+    learn.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the table, as JSON")
+    learn.add_argument("--version", type=int, default=1, metavar="N", help="version of the table (%(default)s)")
+    learn.add_argument("--folds", type=int, default=4, metavar="K", help="of the cross-validation (%(default)s)")
+    learn.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    data = open_data(arguments)
+    from ringpair.measure.layout import learn_layout, write_layout
+
+    if arguments.folds < 2:
+        raise UsageError(f"--folds must be 2 or more, not {arguments.folds}: no table is judged on its own chips")
+    layout = learn_layout(data, arguments.version, arguments.folds)
+    write_layout(arguments.output, layout)
+    judged = layout.cross_validation
+    names = [name for name in judged["with_table"] if not name.endswith("_ci")]
+    rows = [[name.replace("_", " "), *(_cell(judged[side][name]) for side in SIDES)] for name in names]
+    output.note(f"wrote {arguments.output}: {len(layout.entries)} rings, learned from {layout.chips} chips")
+    result = {
+        "file": str(arguments.output),
+        "version": layout.version,
+        "chips": layout.chips,
+        "rings": len(layout.entries),
+        "sigma_ppm": layout.sigma_ppm,
+        "cross_validation": judged,
+    }
+    output.table(result, ("on chips not learned from", *(side.replace("_", " ") for side in SIDES)), rows)
+
+
+SIDES = ("with_table", "without_table")
+
+
+def _cell(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.5g}"

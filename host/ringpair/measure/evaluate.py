@@ -1,0 +1,217 @@
+"""From a data set to all figures: two passes, sums that can be added, then the figures made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ringpair_protocol import puf
+
+from .bits import BitSums, Figures, _plain, bit_figures
+from .dataset import Batch, Dataset
+from .die import DieSums, Geometry, die_figures
+from .entropy import joint_model
+from .floorplan import positions
+from .makers import METHODS, Chain, Counter, Device, Maker, Neighbor
+from .resample import LEVEL, Weights
+from .survey import Survey, Tables, row_length, survey
+
+__all__ = ["Options", "evaluate"]
+
+LAYOUT_FOLDS = 4
+FEWEST_CHIPS = 8
+"""To learn a layout table from."""
+PARTITION_CHIPS, MOST_PARTITIONS = 2000, 10
+"""Few chips are divided into folds in several ways, as chance in the division weighs more."""
+FORM = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to evaluate.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Of `makers.METHODS`.
+    folds : int
+        Of the cross-validation of the layout table; 0: no table.
+    tables : Tables, optional
+        A given layout table instead.
+    sigma_ppm : int, optional
+        Spread instead of the learned one.
+    replicates : int
+        Of the bootstrap.
+    seed : int
+    die : bool
+        Also the figures of the rings themselves.
+    """
+
+    methods: Sequence[str] = METHODS
+    folds: int = LAYOUT_FOLDS
+    tables: Tables | None = None
+    sigma_ppm: int | None = None
+    replicates: int = 400
+    seed: int = 0
+    die: bool = True
+
+
+def evaluate(
+    data: Dataset, options: Options | None = None, progress: Callable[[int, int], None] = lambda done, all: None
+) -> Figures:
+    """All figures of a data set, ready for JSON.
+
+    Parameters
+    ----------
+    data : Dataset
+    options : Options, optional
+    progress : function
+        Called with chips done and all chips, of both passes together.
+
+    Raises
+    ------
+    DataError
+        The data cannot be evaluated; the message says why.
+    """
+    options = options or Options()
+    notes: list[str] = []
+    folds = _folds(data, options, notes)
+    partitions = int(np.clip(PARTITION_CHIPS // data.chips, 1, MOST_PARTITIONS)) if folds else 1
+    first_pass = survey(data, folds, partitions)
+    progress(data.chips, 2 * data.chips)
+    makers = {name: _maker(name, data, first_pass, folds, options, notes) for name in options.methods}
+    weights = Weights(options.replicates, options.seed)
+    geometry = Geometry(data, first_pass)
+    bits = {
+        name: BitSums.empty(
+            maker.bits, max(folds, 1) * partitions if name == "device" else 1, len(data.conditions), options.replicates
+        )
+        for name, maker in makers.items()
+    }
+    die = DieSums.empty(data.rings, geometry, options.replicates)
+    for batch in data.batches():
+        drawn = weights(batch.first, len(batch.ids))
+        for name, maker in makers.items():
+            _add(bits[name], maker, batch, data.nominal, drawn)
+        if options.die:
+            die.add(batch, geometry, drawn)
+        progress(data.chips + batch.first + len(batch.ids), 2 * data.chips)
+    result = _head(data, options, first_pass, notes)
+    result["methods"] = {name: bit_figures(bits[name], maker, data.nominal) for name, maker in makers.items()}
+    if "device" in makers:
+        text = _layout_text(folds, partitions, options)
+        result["methods"]["device"] |= {"layout_folds": folds, "layout_partitions": partitions, "layout": text}
+    if options.die:
+        result["die"] = die_figures(die, geometry)
+        result["entropy"] = _account(data, die, result["methods"])
+    return result
+
+
+def _add(sums: BitSums, maker: Maker, batch: Batch, nominal: int, weights: NDArray[np.float64]) -> None:
+    if not isinstance(maker, Device):
+        sums.add(maker(batch), nominal, batch.first, weights, np.zeros(len(batch.ids), np.intp))
+        return
+    sums.add(maker(batch), nominal, batch.first, weights, maker.folds(batch))
+    for partition, codes in enumerate(maker.enroll(batch)[1:], 1):
+        sums.add_reference(codes >= 8, weights, partition * maker.fold_count + maker.folds(batch, partition))
+
+
+def _folds(data: Dataset, options: Options, notes: list[str]) -> int:
+    if "device" not in options.methods or options.tables is not None or options.folds == 0:
+        return 0
+    if data.chips < FEWEST_CHIPS:
+        notes.append(f"{data.chips} chips are too few to learn a layout table by cross-validation: none is used")
+        return 0
+    return min(max(options.folds, 2), data.chips)
+
+
+def _maker(name: str, data: Dataset, first_pass: Survey, folds: int, options: Options, notes: list[str]) -> Maker:
+    if name != "device":
+        return {"neighbor": Neighbor, "chain": Chain}[name](data)
+    tables = options.tables or (Tables.learned(first_pass) if folds else Tables.without(data.rings))
+    if tables.clipped:
+        notes.append(
+            f"{tables.clipped} entries or spreads of layout tables lie outside the device's range and were cut"
+        )
+    sigma = tables.sigma_ppm if options.sigma_ppm is None else np.full_like(tables.sigma_ppm, options.sigma_ppm)
+    counter = Counter(data, first_pass.mean, first_pass.largest, first_pass.whole, options.seed)
+    if counter.scale is not None:
+        notes.append(
+            "values were scaled to the device's mean count and rounded as its counters do, for the device method only"
+        )
+    device = Device(data, counter, Tables(tables.entries, sigma), folds)
+    if device.enroll_reads < puf.ENROLL_READS:
+        notes.append(
+            f"the device enrolls on {puf.ENROLL_READS} reads; with {data.reads} a chip it had {device.enroll_reads}"
+        )
+    return device
+
+
+def _layout_text(folds: int, partitions: int, options: Options) -> str:
+    if options.tables is not None:
+        return "given table"
+    ways = f", {partitions} ways" if partitions > 1 else ""
+    return f"learned on the other folds of {folds}{ways}" if folds else "no table"
+
+
+def _head(data: Dataset, options: Options, first_pass: Survey, notes: list[str]) -> Figures:
+    return {
+        "form": FORM,
+        "name": data.name,
+        "silicon": data.meta.silicon,
+        "floorplan": data.meta.floorplan,
+        "metadata": data.meta.extra,
+        "chips": int(first_pass.chips[0].sum()),
+        "rings": data.rings,
+        "reads": data.reads,
+        "conditions": [str(condition) for condition in data.conditions],
+        "nominal_condition": data.nominal,
+        "mean_value": first_pass.mean,
+        "confidence": LEVEL,
+        "replicates": options.replicates,
+        "notes": notes,
+    }
+
+
+def _account(data: Dataset, die: DieSums, methods: dict[str, Any]) -> Figures | None:
+    """Entropy of a device's worth of rings: free dimensions x entropy, minus correlation, minus leakage."""
+    model = joint_model(die.joint, positions(data.meta.floorplan, data.rings))
+    if model is None:
+        return None
+    account: Figures = {
+        "rings": model.rings,
+        "rows": model.rings // row_length(model.rings),
+        "lost_to_correlation": model.lost,
+        "lost_to_correlation_ci": model.lost_ci,
+        "lost_to_correlation_stationary": model.stationary,
+        "shrinkage": model.shrinkage,
+        "spectrum": model.spectrum,
+        "sample_spectrum": model.sample_spectrum,
+    }
+    device = methods.get("device")
+    if device is not None and device["min_entropy_per_bit_corrected"] is not None:
+        account |= _device_account(account, device)
+    return {name: _plain(value) for name, value in account.items()}
+
+
+def _device_account(account: Figures, device: Figures) -> Figures:
+    free = account["rings"] - account["rows"]
+    leaked = max(device["leakage_bits_per_ring"] - device["leakage_bias"], 0) * account["rings"]
+    total = free * device["min_entropy_per_bit_corrected"] - account["lost_to_correlation"] - leaked
+    spreads = [
+        (free, device["min_entropy_per_bit_corrected"], device["min_entropy_per_bit_corrected_ci"]),
+        (1, account["lost_to_correlation"], account["lost_to_correlation_ci"]),
+        (account["rings"], device["leakage_bits_per_ring"], device["leakage_bits_per_ring_ci"]),
+    ]
+    known = all(ci is not None for _, _, ci in spreads)
+    reach = np.sqrt(sum((scale * (ci[1] - ci[0]) / 2) ** 2 for scale, _, ci in spreads)) if known else None
+    return {
+        "free_dimensions": free,
+        "lost_to_aliasing": free * (1 - device["min_entropy_per_bit_corrected"]),
+        "leaked": leaked,
+        "total": total,
+        "total_ci": None if reach is None else [total - reach, min(total + reach, free)],
+    }
