@@ -7,6 +7,7 @@ from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from ringpair_hdl.puf.ring_array import HX8K as RINGS_HX8K
 from ringpair_hdl.puf.ring_array import UP5K as RINGS_UP5K
 from ringpair_hdl.puf.ring_array import Floorplan
+from ringpair_protocol.records import DEVICE_BASE, STORE_END
 
 __all__ = ["HX8K", "LP8K", "UP5K", "Board", "Budget", "Chip", "Flash", "Light", "Lights", "Serial"]
 
@@ -67,14 +68,34 @@ class Serial:
 
 @dataclass(frozen=True)
 class Flash:
-    """The SPI flash that holds the bitstream and, above `records_at`, the records."""
+    """The SPI flash that holds the bitstream and the records.
+
+    Attributes
+    ----------
+    cs_n, clk, copi, cipo : str
+        Its pins.
+    size : int
+        In bytes.
+    bitstream_at : int
+        Where the board's tool puts the bitstream: behind the loader, on boards with one.
+    """
 
     cs_n: str
     clk: str
     copi: str
     cipo: str
     size: int
-    records_at: int
+    bitstream_at: int = 0
+
+    def conflict(self, length: int) -> str | None:
+        """Why a bitstream of that length and the records do not both fit; None if they do."""
+        first, last = self.bitstream_at, self.bitstream_at + length - 1
+        records = f"the records at {DEVICE_BASE:#08x} to {STORE_END - 1:#08x}"
+        if self.size < STORE_END:
+            return f"{records} lie outside of a flash of {self.size} bytes"
+        if first < STORE_END and last >= DEVICE_BASE:
+            return f"the bitstream at {first:#08x} to {last:#08x} overlaps {records}"
+        return None
 
 
 @dataclass(frozen=True)

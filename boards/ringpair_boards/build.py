@@ -76,6 +76,7 @@ def build(
     seed: int = SEED,
     folder: Path | None = None,
     top: Top | None = None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> BuildReport:
     """Build a bitstream; nothing is done again when the design, the options and the tools are those of the last build.
 
@@ -91,7 +92,9 @@ def build(
         For all files; ``build/BOARD-PROFILE`` without it. The bitstream is ``BOARD-PROFILE.bin``, the report beside
         it ``.json``.
     top : callable, optional
-        Another design than the whole device: see `Top`.
+        Another design than the shipped one: see `Top`.
+    progress : callable
+        Told of each slow step as it begins.
 
     Raises
     ------
@@ -107,11 +110,13 @@ def build(
         raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
     folder = Path(folder or Path("build") / f"{target.name}-{profile}")
     folder.mkdir(parents=True, exist_ok=True)
-    gateware_hash = _write_design(target, profile, top or _device, seed, folder)
+    progress("elaborating the design")
+    gateware_hash = _write_design(target, profile, top or _shipped, seed, folder)
     bitstream = folder / f"{target.name}-{profile}.bin"
     bitstream.unlink(missing_ok=True)
-    seconds = _run_tools(target, profile, seed, folder)
+    seconds = _run_tools(target, profile, seed, folder, progress)
 
+    progress("comparing the rings in the bitstream")
     netlist = Netlist.read(folder / f"{NAME}.json")
     identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
     measured = json.loads((folder / f"{NAME}.timing").read_text())
@@ -145,17 +150,18 @@ def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, id
     ):
         if reached < needed:
             reasons.append(f"{what} {reached:.1f} MHz at the slow corner, and {needed:.1f} MHz are needed")
-    return reasons
+    conflict = target.flash.conflict(report.bitstream_bytes)
+    return [*reasons, conflict] if conflict else reasons
 
 
 # ------------------------------------------------------------------------------------------------------------- steps
 
 
-def _device(target: Board, profile: str, gateware_hash: bytes) -> Elaboratable:
-    """The whole device, as shipped."""
-    from .top import DeviceTop
+def _shipped(target: Board, profile: str, gateware_hash: bytes) -> Elaboratable:
+    """The gateware of the profile, as shipped."""
+    from .top import top_of
 
-    return DeviceTop(target, profile, gateware_hash)
+    return top_of(target, profile, gateware_hash)
 
 
 def _convert(target: Board, top: Elaboratable) -> tuple[str, str]:
@@ -210,7 +216,7 @@ def _write_design(target: Board, profile: str, top: Top, seed: int, folder: Path
     return digest.hex()
 
 
-def _run_tools(target: Board, profile: str, seed: int, folder: Path) -> float:
+def _run_tools(target: Board, profile: str, seed: int, folder: Path, progress: Callable[[str], None]) -> float:
     """Synthesis, placement, routing, packing, unless their results are there; returns the seconds they took."""
     il, pcf = ((folder / f"{NAME}.{kind}").read_text() for kind in ("il", "pcf"))
     blocks = (BLOCK.format(module=name) for name in re.findall(r"^module \\(\S+)", il, re.MULTILINE))
@@ -223,12 +229,15 @@ def _run_tools(target: Board, profile: str, seed: int, folder: Path) -> float:
     if key_file.exists() and packed.exists():
         stored = json.loads(key_file.read_text())
         if stored["key"] == key and stored["bitstream"] == _sha256(packed):
+            progress("design, options and tools are those of the last build: nothing to do")
             return stored["seconds"]
     key_file.unlink(missing_ok=True)
     start = time.monotonic()
     (folder / f"{NAME}.ys").write_text(script)
+    progress("synthesis with Yosys (its first run on a machine takes a minute longer)")
     tools.run("yosys", "-s", f"{NAME}.ys", folder=folder, log=folder / "yosys.log")
     files = ["--json", f"{NAME}.json", "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc", "--report", f"{NAME}.timing"]
+    progress("placement and routing with nextpnr")
     tools.run("nextpnr", *options, *files, folder=folder, log=folder / "nextpnr.log")
     tools.run("icepack", f"{NAME}.asc", packed.name, folder=folder)
     seconds = round(time.monotonic() - start, 1)
@@ -315,6 +324,7 @@ def _report(
         gateware_hash=gateware_hash,
         bitstream=str(bitstream),
         bitstream_sha256=_sha256(bitstream.parent / f"{NAME}.bin"),
+        bitstream_bytes=(bitstream.parent / f"{NAME}.bin").stat().st_size,
         seconds=seconds,
         ring_mhz=chip.ring_mhz(),
         divider_mhz=round(clocks.divider, 1),

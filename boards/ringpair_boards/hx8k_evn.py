@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="B10", tx="B12", where="USB, second serial port of the FT2232H"),
     peer=Serial(rx="P16", tx="R15", where="header J2: R15 sends, P16 receives"),
-    flash=Flash(cs_n="R12", clk="R11", copi="P12", cipo="P11", size=4 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="R12", clk="R11", copi="P12", cipo="P11", size=4 << 20),
     button="N16",
     lights=Lights(
         ready=Light("B5"),

@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="6", tx="9", where="USB, second serial port of the FT2232H"),
     peer=Serial(rx="2", tx="4", where="PMOD 1A: pin 1 sends, pin 2 receives, pin 5 is ground"),
-    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20),
     button="10",
     lights=Lights(
         ready=Light("37", active_low=True),

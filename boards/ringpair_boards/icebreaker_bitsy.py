@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="47", tx="44", where="edge pins P0 (receives) and P1 (sends), to a 3.3 V USB serial adapter"),
     peer=Serial(rx="48", tx="45", where="edge pins P2 (receives) and P3 (sends)"),
-    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=16 << 20, bitstream_at=0x080000),
     button="2",
     lights=Lights(
         ready=Light("6", active_low=True),

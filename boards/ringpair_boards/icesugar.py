@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="4", tx="6", where="USB, serial port of the iCELink"),
     peer=Serial(rx="44", tx="46", where="PMOD 2: pin 1 sends, pin 2 receives, pin 5 is ground"),
-    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=8 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=8 << 20),
     button="34",
     lights=Lights(
         ready=Light("41", active_low=True),

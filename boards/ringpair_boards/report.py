@@ -53,6 +53,7 @@ class BuildReport:
     gateware_hash: str
     bitstream: str
     bitstream_sha256: str
+    bitstream_bytes: int
     seconds: float
     ring_mhz: Mapping[str, float] = field(default_factory=dict)
     divider_mhz: float = 0.0
@@ -91,7 +92,7 @@ class BuildReport:
             + f"; at the slow corner dividers stand {self.divider_mhz:.0f}, counters {self.counter_mhz:.0f} MHz",
             f"  gateware      {self.gateware_hash}",
             f"  bitstream     {self.bitstream}",
-            f"                sha256 {self.bitstream_sha256}",
+            f"                {self.bitstream_bytes} bytes, sha256 {self.bitstream_sha256}",
             "  cells per block before packing, and block RAMs",
         ]
         for block, count in self.blocks.items():

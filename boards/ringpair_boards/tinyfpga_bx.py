@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=16,
     admin=Serial(rx="A2", tx="A1", where="pins 1 (receives) and 2 (sends), to a 3.3 V USB serial adapter"),
     peer=Serial(rx="B1", tx="C2", where="pins 3 (receives) and 4 (sends)"),
-    flash=Flash(cs_n="F7", clk="G7", copi="G6", cipo="H7", size=1 << 20, records_at=512 << 10),
+    flash=Flash(cs_n="F7", clk="G7", copi="G6", cipo="H7", size=1 << 20, bitstream_at=0x030000),
     button="C1",
     lights=Lights(
         ready=Light("B3"),

@@ -1,7 +1,8 @@
-"""The device on the pins of a board, with the real rings."""
+"""The device, or the characterization gateware, on the pins of a board, with the real rings."""
 
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
+from ringpair_hdl.characterize import Characterizer
 from ringpair_hdl.device import Device
 from ringpair_hdl.puf.ring_array import PhysicalRings
 from ringpair_hdl.puf.rings import connect_rings
@@ -11,7 +12,24 @@ from ringpair_protocol.admin import Identity, Profile
 
 from .board import Board
 
-__all__ = ["DeviceTop"]
+__all__ = ["CharacterizerTop", "DeviceTop", "top_of"]
+
+
+def top_of(board: Board, profile: str, gateware: bytes) -> Elaboratable:
+    """The design of a profile: see `build.Top`."""
+    return {"pair": DeviceTop, "characterize": CharacterizerTop}[profile](board, profile, gateware)
+
+
+def identity_of(board: Board, profile: Profile, gateware: bytes) -> Identity:
+    """What gateware for a board says of itself."""
+    return Identity(
+        profile=profile,
+        simulated=False,
+        clock_mhz=round(board.clock_mhz),
+        gateware=gateware,
+        floorplan=board.floorplan.identifier,
+        layout_version=puf.LAYOUT_VERSION,
+    )
 
 
 class DeviceTop(Elaboratable):
@@ -31,17 +49,7 @@ class DeviceTop(Elaboratable):
         if profile != "pair":
             raise ValueError(f"the device has the profile 'pair' only, not {profile!r}")
         self.board = board
-        self.device = Device(
-            Identity(
-                profile=Profile.PAIR,
-                simulated=False,
-                clock_mhz=round(board.clock_mhz),
-                gateware=gateware,
-                floorplan=board.floorplan.identifier,
-                layout_version=puf.LAYOUT_VERSION,
-            ),
-            mapped=True,
-        )
+        self.device = Device(identity_of(board, Profile.PAIR, gateware), mapped=True)
 
     def elaborate(self, platform):
         m = Module()
@@ -61,9 +69,41 @@ class DeviceTop(Elaboratable):
         send(m, "flash_copi", flash.copi, device.flash_copi)
         receive(m, "flash_cipo", flash.cipo, device.flash_cipo)
         receive(m, "button", platform.request("button", dir="-"), device.button)
-        for bit, name in enumerate(("ready", "session", "error")):
-            send(m, name, platform.request(name, dir="-"), device.led[bit])
+        lights(m, platform, device.led)
         return m
+
+
+class CharacterizerTop(Elaboratable):
+    """The same rings and the same noise source, on the admin port alone; the peer port, the flash and the button are
+    not connected.
+
+    The parameters are those of `DeviceTop`; the profile is ``"characterize"``.
+    """
+
+    def __init__(self, board: Board, profile: str, gateware: bytes):
+        if profile != "characterize":
+            raise ValueError(f"this gateware has the profile 'characterize' only, not {profile!r}")
+        self.board = board
+        self.core = Characterizer(identity_of(board, Profile.CHARACTERIZE, gateware))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = self.core
+        m.submodules.rings = rings = PhysicalRings(self.board.floorplan)
+        m.submodules.noise = noise = RingNoise()
+        connect_rings(m, core.rings, rings)
+        m.d.comb += [noise.enable.eq(core.trng_enable), core.trng_sample.eq(noise.sample)]
+        port = platform.request("admin", dir={"rx": "-", "tx": "-"})
+        receive(m, "admin_rx", port.rx, core.admin_rx)
+        send(m, "admin_tx", port.tx, core.admin_tx)
+        lights(m, platform, core.led)
+        return m
+
+
+def lights(m, platform, led):
+    """Join the LEDs."""
+    for bit, name in enumerate(("ready", "session", "error")):
+        send(m, name, platform.request(name, dir="-"), led[bit])
 
 
 def receive(m, name, port, signal):

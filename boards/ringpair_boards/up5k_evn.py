@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="48", tx="45", where="header C: pins 48 (receives) and 45 (sends), to a 3.3 V USB serial adapter"),
     peer=Serial(rx="47", tx="44", where="header C: pins 47 (receives) and 44 (sends)"),
-    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20),
     button="23",
     lights=Lights(
         ready=Light("40", active_low=True),

@@ -12,7 +12,7 @@ BOARD = Board(
     clock_mhz=12,
     admin=Serial(rx="28", tx="38", where="pins 28 (receives) and 38 (sends), to a 3.3 V USB serial adapter"),
     peer=Serial(rx="42", tx="36", where="pins 42 (receives) and 36 (sends)"),
-    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20, records_at=1 << 20),
+    flash=Flash(cs_n="16", clk="15", copi="14", cipo="17", size=4 << 20),
     button="43",
     lights=Lights(
         ready=Light("39", active_low=True),

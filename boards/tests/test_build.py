@@ -16,6 +16,7 @@ from ringpair_boards.harness_top import RingHarness
 from ringpair_boards.identity import check
 from ringpair_boards.netlist import Netlist
 from ringpair_boards.report import BuildFailed, BuildReport
+from ringpair_protocol.records import DEVICE_BASE, STORE_END
 
 REQUIRED = {
     "board",
@@ -32,6 +33,10 @@ REQUIRED = {
     "blocks",
     "seconds",
 }
+
+
+BITSTREAM_BYTES = {"5k": 104_090, "8k": 135_100}
+"""Of a configuration with all block RAMs initialized."""
 
 
 def test_report(report, folder):
@@ -119,6 +124,22 @@ class TestJudge:
         ]
         assert self.reasons(case, divider_mhz=60.0)[0].startswith("the dividers reach 60.0 MHz")
         assert self.reasons(case, counter_mhz=30.0)[0].startswith("the counters reach 30.0 MHz")
+
+    def test_records_in_flash(self, case):
+        """The bitstream may lie on neither side of the records too near; the records must lie in the flash."""
+        target, report, netlist, identity = case
+
+        def reasons(**flash):
+            other = dataclasses.replace(target, flash=dataclasses.replace(target.flash, **flash))
+            return judge(other, "characterize", report, netlist, identity)
+
+        length = report.bitstream_bytes
+        assert length == 104_090
+        assert reasons(bitstream_at=DEVICE_BASE - length) == []
+        assert "overlaps the records at 0x0b8000" in reasons(bitstream_at=DEVICE_BASE - length + 1)[0]
+        assert "overlaps the records" in reasons(bitstream_at=STORE_END - 1)[0]
+        assert reasons(bitstream_at=STORE_END) == []
+        assert "outside of a flash of 524288 bytes" in reasons(size=512 << 10)[0]
 
     def test_rings(self, case):
         target, report, netlist, identity = case
@@ -212,7 +233,7 @@ def test_boards():
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_board(name):
-    """No pin is used twice, records lie behind the bitstream, and the clock is a resource of the platform."""
+    """No pin is used twice, records lie beside the bitstream, and the clock is a resource of the platform."""
     b = board(name)
     flash, lights = b.flash, b.lights
     pins = [
@@ -228,7 +249,7 @@ def test_board(name):
     pins += clock.ios[0].names
     assert len(set(pins)) == len(pins)
     assert clock.clock.frequency == b.clock_hz
-    assert 200 << 10 <= flash.records_at < flash.size
+    assert flash.conflict(BITSTREAM_BYTES[b.chip.die]) is None
     assert b.platform.device == b.chip.name
     assert "{}" in b.program
     assert b.floorplan.rings == 192

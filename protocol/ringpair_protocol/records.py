@@ -4,9 +4,9 @@ Nothing here is secret without the PUF. All integers are little-endian.
 
 ::
 
-    0x080000  plain device record, one sector
+    0x0B8000  plain device record, one sector
               version 1 | floorplan 8 | layout version 2 | salt 16 | helper 72 | check 8
-    0x084000  journal of sealed device slots
+    0x0BC000  journal of sealed device slots
               seq 4 | AE(wrap index 4 | next pair index 2 | pin tries 1 | flags 1 | wrap key 32) | tag 16
     0x0C0000  journals of peers 0..15
               epoch 4 | AE(chain key 32 | auth key of the last epoch 16) | tag 16
@@ -33,8 +33,8 @@ from .messages import DEVICE_NONCE, RECORD_NONCE
 
 SECTOR = 4096
 PAGE = 256
-DEVICE_BASE = 0x080000
-DEVICE_JOURNAL = 0x084000
+DEVICE_BASE = 0x0B8000
+DEVICE_JOURNAL = 0x0BC000
 PEER_BASE = 0x0C0000
 JOURNAL_SECTORS = 4
 JOURNAL_STRIDE = JOURNAL_SECTORS * SECTOR
