@@ -90,26 +90,32 @@ class RingReader(wiring.Component):
 
     Parameters
     ----------
-    window : int
-        System clocks during which the rings run.
+    window : int, optional
+        System clocks during which the rings run; None for a window that the port `clocks` tells.
+
+    Attributes
+    ----------
+    clocks : In(16)
+        The window, 1..65535, stable during a measurement; only without a fixed one.
     """
 
     SETTLE, REST = 8, 16
     CYCLES = SETTLE + REST + 2
     """Length of a measurement besides the window."""
 
-    def __init__(self, window: int = puf.WINDOW_CLOCKS):
-        if not 1 <= window <= 1 << 16:
+    def __init__(self, window: int | None = puf.WINDOW_CLOCKS):
+        if window is not None and not 1 <= window <= 1 << 16:
             raise ValueError(f"the window must be 1..65536 system clocks, not {window}")
         self.window = window
-        super().__init__({"read": In(ReadSignature()), "rings": Out(RingSignature())})
+        told = {"clocks": In(16)} if window is None else {}
+        super().__init__({"read": In(ReadSignature()), "rings": Out(RingSignature()), **told})
 
     def elaborate(self, platform):
         m = Module()
         read, rings = self.read, self.rings
         phase = Signal(Phase)
-        timer = Signal(range(max(self.window, self.REST)))
-        length = {Phase.SETTLE: self.SETTLE, Phase.RUN: self.window, Phase.REST: self.REST}
+        timer = Signal(range(max(self.window or 1 << 16, self.REST)))
+        length = {Phase.SETTLE: self.SETTLE, Phase.RUN: self.window or self.clocks, Phase.REST: self.REST}
 
         with m.Switch(phase):
             for this, cycles in length.items():

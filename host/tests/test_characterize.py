@@ -1,0 +1,117 @@
+"""The characterization gateware, compiled, with its host driver on the port."""
+
+import random
+import threading
+
+import numpy as np
+import pytest
+from ringpair.characterize import Characterizer
+from ringpair.errors import ProtocolError, Refused, UsageError
+from ringpair.virtual import Design, NoiseSource, VirtualBoard, build
+from ringpair.virtual.device import SimulatedDevice, default_rings
+from ringpair.virtual.parameters import Parameters
+from ringpair_protocol import puf
+from ringpair_protocol.admin import Code, Profile
+
+DESIGN = Design("ringpair_boards.virtual_characterize:virtual_characterize")
+
+
+class DevicePort:
+    """A board in this process as a transport: it runs while somebody reads."""
+
+    name = "simulated"
+
+    def __init__(self, device):
+        self.device, self.turn = device, threading.Lock()
+
+    def read(self, timeout):
+        with self.turn:
+            self.device.run(20_000)
+            return self.device.read()
+
+    def write(self, data):
+        with self.turn:
+            self.device.write(data)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def library():
+    return build(DESIGN)
+
+
+@pytest.fixture
+def board(library):
+    with (
+        SimulatedDevice(library, rings=default_rings(Parameters(), 5), noise=NoiseSource(one=0.25)) as device,
+        Characterizer(DevicePort(device)) as board,
+    ):
+        yield board
+
+
+def test_identity(board):
+    assert board.identity.profile == Profile.CHARACTERIZE
+    assert board.identity.simulated
+    assert any(board.identity.gateware)
+    assert board.window == 512
+
+
+def test_counts(board):
+    """The rings of the model, each under its number, to within the count that the phase decides."""
+    expected = default_rings(Parameters(), 5).mean
+    (counts, again) = board.counts_of_all(repeats=2)
+    assert np.abs(np.array(counts) - expected).max() <= 1
+    assert np.abs(np.array(again) - counts).max() <= 1
+    place = random.Random(1).choice(puf.PLACES)
+    reads = board.counts(place, repeats=32)
+    assert len(reads) == 32
+    for channel in range(puf.CHANNELS):
+        values = [read[channel] for read in reads]
+        assert abs(np.mean(values) - expected[puf.ring_number(channel, place)]) < 1
+
+
+def test_noise(board):
+    raw = board.noise(6000)
+    assert len(raw) == 6000
+    assert raw[:4096] != raw[4096:]
+    share = np.unpackbits(np.frombuffer(raw, dtype=np.uint8)).mean()
+    assert abs(share - 0.25) < 0.012  # 6 standard deviations
+    assert board.noise(1, interval=255) in [bytes([n]) for n in range(256)]
+
+
+def test_usage(board):
+    for wrong in (lambda: board.counts(24), lambda: board.counts(0, 0), lambda: board.counts(0, repeats=0)):
+        with pytest.raises(UsageError):
+            wrong()
+    with pytest.raises(UsageError, match="interval must be 1"):
+        board.noise(1, interval=256)
+
+
+def test_has_no_other_commands(board):
+    """Nothing of the pairing gateware answers here."""
+    from ringpair_protocol.admin import Opcode
+
+    for opcode in Opcode:
+        if opcode not in (Opcode.NONE, Opcode.IDENTITY):
+            with pytest.raises(Refused) as refusal:
+                board._line.exchange(opcode, b"", 60)
+            assert refusal.value.code == Code.UNKNOWN_COMMAND
+
+
+def test_refuses_the_pairing_gateware():
+    with (
+        SimulatedDevice() as device,
+        pytest.raises(ProtocolError, match="expected the characterization gateware on simulated, its profile is pair"),
+    ):
+        Characterizer(DevicePort(device))
+
+
+def test_in_a_process(library, tmp_path):
+    """Over a pseudo-terminal, with the silicon model."""
+    with VirtualBoard("bench", library, base=tmp_path, silicon={"seed": 3}) as virtual:
+        with Characterizer.open(virtual.port) as board:
+            (counts,) = board.counts_of_all()
+    assert all(1500 < count < 3500 for count in counts)
+    assert len(set(counts)) > 50
