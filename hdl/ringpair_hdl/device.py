@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
 from ringpair_protocol.admin import BAUD, Identity
 
-from ringpair_hdl.ascon import AsconModes
+from ringpair_hdl.ascon import BufferedModes
 from ringpair_hdl.control import Sequencer
 from ringpair_hdl.link import Button, FramePort
 from ringpair_hdl.program import pairing_program
@@ -92,7 +92,7 @@ class Device(wiring.Component):
         m.submodules.button = button = Button(self.clock_hz)
         self.program, self.memory = pairing_program(self.identity, self.clock_hz / button.tick_clocks)
         m.submodules.sequencer = seq = Sequencer(self.program.link(), self.program.pad.init)
-        m.submodules.sponge = sponge = AsconModes(mapped=self.mapped)
+        m.submodules.sponge = sponge = BufferedModes(mapped=self.mapped)
         m.submodules.puf = engine = PufEngine(self.quantizer, budget=self.budget)
         m.submodules.reader = reader = RingReader(self.window)
         m.submodules.spi = spi = SpiEngine()
