@@ -129,7 +129,7 @@ class Machine:
     def row(self, index):
         low, high = self.code[2 * index : 2 * index + 2]
         length = high >> 2
-        length = self.pad[isa.LENGTH_ADDRESS] & 127 if length == 0 else (length - 32) * 4 if length >= 48 else length
+        length = self.pad[isa.LENGTH_ADDRESS] & 127 if length == 0 else (length - 32) * 4 if length >= 32 else length
         address = low | (high & 3) << 8
         return range(address, address + length)
 
@@ -184,7 +184,7 @@ class Machine:
                 break
             taken.append(self.take(port))
             self.pad[address] = taken[-1]
-        if port != Port.ZERO:
+        if port == Port.SPI:
             self.flags |= {Condition.ONES: set(taken) <= {255}, Condition.ZEROS: set(taken) <= {0}}
 
     def crypt(self, row, target):

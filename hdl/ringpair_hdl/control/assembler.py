@@ -187,7 +187,7 @@ class Program:
             raise ValueError(f"{op.name} takes one byte, {field.name} has {field.length}")
         if not 0 <= immediate <= 255:
             raise ValueError(f"an immediate is 0 to 255, not {immediate}")
-        if field.address > 255 and field.address not in isa.HOT:
+        if not _reached(field):
             raise ValueError(f"{op.name} reaches the first 256 bytes, {field.name} lies at {field.address}")
         if op in WRITES:
             _check_writable(field)
@@ -209,7 +209,7 @@ class Program:
 
     def add(self, field: Field, value: int) -> None:
         """``field += value`` on a byte, or ``field += 1`` on a longer little-endian number; carry tells an overflow."""
-        if field.length == 1:
+        if field.length == 1 and (value != 1 or _reached(field)):
             self.byte(Op.ADD, field, value)
         elif value != 1:
             raise ValueError(f"{field.name} has {field.length} bytes: only 1 can be added, not {value}")
@@ -269,8 +269,8 @@ class Program:
 
     def zero(self, *fields: Field) -> None:
         for field in fields:
-            for start in range(0, field.length, 124):
-                self.take(Port.ZERO, field[start : start + 124])
+            for start in range(0, field.length, isa.LONGEST):
+                self.take(Port.ZERO, field[start : start + isa.LONGEST])
 
     # ------------------------------------------------------------------ units
     def _operand(self, unit: Operand, value: int) -> None:
@@ -361,6 +361,10 @@ class Program:
 
 def _row(field: Field) -> nodes.Row:
     return field.address, field.length
+
+
+def _reached(field: Field) -> bool:
+    return field.address < 256 or field.address in isa.HOT
 
 
 def _check_writable(field: Field) -> None:

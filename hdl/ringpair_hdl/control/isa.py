@@ -19,12 +19,12 @@
 The first bytes of the code memory are no instructions but the table, two bytes a row. Row n < 16 is the nth level of
 the return stack: CALL writes a JUMP there, RETURN jumps to it. DERIVE reads row 16 + label, VECTOR jumps to row
 32 + vector. All others are fields of moves, low byte first: ``length6 address10``; rows without a label or a vector
-serve as fields, too. A length of 48 and more means ``(length - 32) * 4``, so 64 to 124; 0 means as many bytes as the
-byte at ``LENGTH_ADDRESS`` of the scratchpad says.
+serve as fields, too. A length of 32 and more means ``(length - 32) * 4``; 0 means as many bytes as the byte at
+``LENGTH_ADDRESS`` of the scratchpad says.
 
 =========  ======================================================================================================
 GIVE       pad -> port
-TAKE       port -> pad. Leaves in the conditions ONES and ZEROS whether all bytes were 0xff, or 0x00.
+TAKE       port -> pad. From SPI it leaves in the conditions ONES and ZEROS whether all bytes were 0xff, or 0x00.
 CHECK      port against pad. Leaves MATCH if all bytes were equal; takes the same time either way.
 CRYPT      pad -> sponge, and the sponge's answer -> another field (port SPONGE; the index of that field comes first),
            or the sponge's answer against the bytes of the port, as CHECK does (any other port).
@@ -50,8 +50,10 @@ SKIP_MAX = 8
 HOT = range((1 << ADDRESS) - 8, (1 << ADDRESS) - 1)
 """Bytes of the scratchpad that a BYTE instruction reaches without an address."""
 
-LENGTH_ADDRESS = HOT[0]
-LONGEST_EXACT = 47
+LENGTH_ADDRESS = HOT[-1]
+EXACT = 32
+LONGEST = 4 * EXACT - 4
+"""Lengths that a row of the table can tell: all below the first, multiples of 4 up to the second."""
 
 
 class Base(IntEnum):
@@ -209,6 +211,11 @@ def move(direction: Direction, port: Port) -> int:
     return Base.MOVE | direction << 3 | port
 
 
+def fits(length: int) -> bool:
+    """A row of the table can tell this length."""
+    return 0 <= length < EXACT or (length < 4 * EXACT and length % 4 == 0)
+
+
 def field(address: int, length: int) -> bytes:
     """A row of the table.
 
@@ -217,7 +224,7 @@ def field(address: int, length: int) -> bytes:
     ValueError
         No row can tell this length.
     """
-    code = length if length <= LONGEST_EXACT else 32 + length // 4
-    if not 0 <= length <= 124 or (length > LONGEST_EXACT and (length < 64 or length % 4)):
-        raise ValueError(f"a move has 0 to 47, or a multiple of 4 from 64 to 124 bytes, not {length}")
+    if not fits(length):
+        raise ValueError(f"a move has 0 to {EXACT - 1}, or a multiple of 4 to {LONGEST} bytes, not {length}")
+    code = length if length < EXACT else EXACT + length // 4
     return bytes([address & 255, code << 2 | address >> 8])

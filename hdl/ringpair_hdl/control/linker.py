@@ -166,6 +166,8 @@ class Layout:
                     self.phases[address] = value
                 case Jump(target):
                     self._jump_places[target, address // isa.PAGE] = address
+                case Branch(target=target) if size > 2:  # ends with a jump
+                    self._jump_places[target, (address + size - 2) // isa.PAGE] = address + size - 2
             address += size
         self.end = address
 
@@ -173,23 +175,25 @@ class Layout:
         return len(self._branch(k)) if isinstance(self.program[k], Branch) else 0
 
     def _branch(self, k: int) -> bytes:
-        """The shortest form of a branch from where it stands to where its target stands now."""
+        """The shortest form of a branch from where it stands to where its target stands now; once long, always long."""
         node, address = self.program[k], self.addresses[k]
         condition, unless, target = node.condition, node.unless, self.labels[node.target]
-        if condition in isa.SKIP_CONDITIONS and 1 <= target - address - 1 <= isa.SKIP_MAX:
-            return isa.skip(condition, unless, target - address - 1)
-        page = (address + 1) // isa.PAGE
-        if target // isa.PAGE == page:
-            return isa.branch(condition, unless, target)
-        if (node.target, page) in self._jump_places:
-            return isa.branch(condition, unless, self._jump_places[node.target, page])
+        if self.sizes[k] <= 2:
+            if condition in isa.SKIP_CONDITIONS and 1 <= target - address - 1 <= isa.SKIP_MAX:
+                return isa.skip(condition, unless, target - address - 1)
+            page = (address + 1) // isa.PAGE
+            if target // isa.PAGE == page:
+                return isa.branch(condition, unless, target)
+            if (node.target, page) in self._jump_places:
+                return isa.branch(condition, unless, self._jump_places[node.target, page])
         if condition in isa.SKIP_CONDITIONS:
-            return isa.skip(condition, not unless, 2) + isa.jump(target)
+            around = isa.skip(condition, not unless, 2)
+            return NOTHING * (self.sizes[k] - 3) + around + isa.jump(target)
+        address += max(self.sizes[k] - 4, 0)
         while (address + 1) // isa.PAGE != (address + 4) // isa.PAGE:
             address += 1
-        return (
-            NOTHING * (address - self.addresses[k]) + isa.branch(condition, not unless, address + 4) + isa.jump(target)
-        )
+        around = isa.branch(condition, not unless, address + 4)
+        return NOTHING * (address - self.addresses[k]) + around + isa.jump(target)
 
     def encode(self) -> bytes:
         out = bytearray()

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from . import nodes
+from . import isa, nodes
+from .isa import Direction, Move, Port
 from .nodes import Branch, Call, Jump, Label, Node, Plain, Return
 
 LONGEST_PIECE = 24
@@ -17,7 +18,7 @@ def optimize(program: list[Node], roots: set[str]) -> list[Node]:
 def tidy(program: list[Node], roots: set[str]) -> list[Node]:
     """Straightens jumps, turns calls before a return into jumps, drops what nothing reaches."""
     while True:
-        shorter = _drop_labels(_shorten(_straighten(program)), roots)
+        shorter = _merge(_drop_labels(_shorten(_straighten(program)), roots))
         if shorter == program:
             return program
         program = shorter
@@ -99,6 +100,39 @@ def _next(program: list[Node], k: int) -> Node | None:
 def _drop_labels(program: list[Node], roots: set[str]) -> list[Node]:
     used = {nodes.target(node) for node in program} | roots
     return [node for node in program if not isinstance(node, Label) or node.name in used]
+
+
+GIVES = [isa.move(Direction.GIVE, port) for port in (Port.SPONGE, Port.LINK, Port.SPI, Port.PUF)]
+TAKES = [isa.move(Direction.TAKE, port) for port in (Port.SPONGE, Port.LINK, Port.PUF, Port.ZERO)]
+MERGED = {(code, code): code for code in (*GIVES, *TAKES, Move.COPY)} | {(GIVES[0], Move.GIVE_END): Move.GIVE_END}
+"""Moves that make one if their fields follow each other."""
+
+
+def _merge(program: list[Node]) -> list[Node]:
+    """Moves of neighboring fields become one."""
+    out: list[Node] = []
+    for node in program:
+        last = out[-1] if out else None
+        if isinstance(node, Plain) and isinstance(last, Plain) and (merged := _merged(last, node)):
+            out[-1] = merged
+        else:
+            out.append(node)
+    return out
+
+
+def _merged(first: Plain, second: Plain) -> Plain | None:
+    opcode = MERGED.get((first.opcode, second.opcode))
+    if opcode is None:
+        return None
+    if not all(a and b and at + a == to for (at, a), (to, b) in zip(first.rows, second.rows, strict=True)):
+        return None
+    length = first.rows[0][1] + second.rows[0][1]
+    if not isa.fits(length):
+        return None
+    starts = [address for address, _ in first.rows]
+    if max(starts) - min(starts) < length and len(starts) > 1:  # target and source overlap
+        return None
+    return Plain(opcode, tuple((address, length) for address in starts))
 
 
 def outline(program: list[Node], roots: set[str]) -> list[Node]:

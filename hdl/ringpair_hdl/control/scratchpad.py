@@ -42,8 +42,8 @@ class Scratchpad:
         self.size = 1 << ADDRESS
         self.fields: dict[str, Field] = {}
         self.init = bytearray(self.size)
-        self._end, self._hot = 0, HOT.start
-        self.length = self.field("length", 1, hot=True)
+        self._end, self._top = 0, HOT.stop
+        self.length = self.field("length", 1, hot=1)
         assert self.length.address == LENGTH_ADDRESS
 
     def field(
@@ -53,7 +53,7 @@ class Scratchpad:
         *,
         secret: bool = False,
         init: bytes = b"",
-        hot: bool = False,
+        hot: int = 0,
         constant: bool = False,
     ) -> Field:
         """A new field behind the others.
@@ -61,7 +61,7 @@ class Scratchpad:
         Parameters
         ----------
         hot
-            Byte instructions on it are a byte shorter; there is room for few.
+            How many bytes at its end byte instructions shall reach without an address; there is room for few.
         constant
             No instruction may write it.
 
@@ -74,12 +74,12 @@ class Scratchpad:
             raise ValueError(f"there is a field {name!r} already")
         if len(init) not in (0, length):
             raise ValueError(f"field {name!r} has {length} bytes, its initial contents {len(init)}")
-        start, room = (self._hot, HOT.stop) if hot else (self._end, HOT.start)
-        if start + length > room:
-            raise ValueError(f"no room for {name!r}: {length} bytes wanted, {room - start} left")
+        start = self._top - length if hot else self._end
+        if start < self._end or start + length > self._top or (hot and start + length - hot < HOT.start):
+            raise ValueError(f"no room for {name!r}: {length} bytes wanted, {self._top - self._end} left, {hot} hot")
         field = Field(name, start, length, secret, constant)
         if hot:
-            self._hot += length
+            self._top = start
         else:
             self._end += length
         self.init[field.address : field.end] = init or bytes(length)
@@ -94,4 +94,4 @@ class Scratchpad:
 
     @property
     def used(self) -> int:
-        return self._end
+        return self._end + self.size - self._top

@@ -218,7 +218,7 @@ class Sequencer(wiring.Component):
 
         length = self.data[2:]
         with m.If(ask.load_high):
-            m.d.sync += self.count.eq(Mux(length[4:].all(), Cat(C(0, 2), length[:4], C(1, 1)), length))
+            m.d.sync += self.count.eq(Mux(length[5], length[:5] << 2, length))
         m.d.comb += [
             self.read.addr.eq(Mux(ask.from_dest, self.dest, self.source)),
             self.write.addr.eq(self.dest),
@@ -369,7 +369,7 @@ class Sequencer(wiring.Component):
         difference = value ^ Mux(is_.crypt, self.sponge_o.payload, memory)
         with m.If(self.moved & ~is_.inner & (is_.check | is_.crypt) & difference.any()):
             m.d.sync += self.match.eq(0)
-        with m.If(self.moved & ~is_.inner & is_.take):
+        with m.If(self.moved & is_.take & (port == Port.SPI)):
             m.d.sync += [self.ones.eq(self.ones & value.all()), self.zeros.eq(self.zeros & ~value.any())]
 
     # ------------------------------------------------------------------ step by step
@@ -413,7 +413,7 @@ class Sequencer(wiring.Component):
                 with m.Else():
                     with m.If(~self.count.any()):
                         m.d.sync += self.count.eq(self.memory)
-                    with m.If(is_.take & ~is_.inner):
+                    with m.If(is_.take & (op[:3] == Port.SPI)):
                         m.d.sync += [self.ones.eq(1), self.zeros.eq(1)]
                     with m.If(is_.crypt | is_.check & ~is_.inner):
                         m.d.sync += self.match.eq(1)

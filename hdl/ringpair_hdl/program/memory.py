@@ -36,23 +36,26 @@ class Memory:
         self.button, self.jedec = parts["button"], parts["jedec"]
         self.failure, self.tries, self.own_id = parts["failure"], parts["tries"], parts["device_id"]
 
-        # Control: all public.
-        self.flags = field("flags", 1, hot=True)
-        self.opcode = field("opcode", 1)
-        self.message = field("message", 1)
-        self.status = field("status", 1, hot=True)
-        self.frame = field("frame", 1, hot=True)  # payload bytes of the received frame, or 0x80 | kind of its error
+        # Used most, at the scratchpad's top: the last are next to each other as opcode, status.
+        self.frame = field("frame", 1, hot=1)  # payload bytes of the received frame, or 0x80 | kind of its error
+        self.flags = field("flags", 1, hot=1)
+        self.status = field("status", 1, hot=1)
+        self.opcode = field("opcode", 1, hot=1)
+        self.address = field("address", 3, hot=2)  # as the flash wants it: high byte first
+
+        # Control: all public. Neighbors that are sent, received or hashed together are one move.
         self.untidy = field("untidy", 1)  # what a power cut left behind is not yet looked for
         self.carrier = field("carrier", 1)
         self.former = field("former", 1)
         self.arrival = field("arrival", 1)  # the carrier by which the present message came
-        self.role = field("role", 1)
         self.peer = field("peer", 1)
+        self.message = field("message", 1)
         self.free = field("free", 1)
         self.count = field("count", 1)
-        self.direction = field("direction", 1)
+        self.role = field("role", 1)
         self.pending_peer = field("pending_peer", 1)
         self.pending_epoch = field("pending_epoch", 4)
+        self.session_id = field("session_id", 8)
         self.new_epoch = field("new_epoch", 4)
         self.attempt = field("attempt", 1)
         self.permitting = field("permitting", 1)  # the button is held for an enrollment
@@ -61,6 +64,7 @@ class Memory:
         self.resyncs = field("resyncs", 1)
         self.has_nonce = field("has_nonce", 1)
         self.nonce_pool = field("nonce_pool", messages.NONCE_LENGTH)
+        self.direction = field("direction", 1)
         self.nonce_i = field("nonce_i", messages.NONCE_LENGTH)
         self.tag_1 = field("tag_1", messages.TAG_LENGTH)
         self.nonce_r = field("nonce_r", messages.NONCE_LENGTH)
@@ -69,7 +73,6 @@ class Memory:
         self.sent_tag = field("sent_tag", messages.TAG_LENGTH)
 
         # Flash and journals.
-        self.address = field("address", 3, hot=True)  # as the flash wants it: high byte first
         self.region = field("region", 3)
         self.old = field("old", 3)
         self.kind = field("kind", 1)
@@ -82,20 +85,16 @@ class Memory:
         self.spi = field("spi", 1)
         self.mark = field("mark", 8)
         self.sealed = field("sealed", messages.SEALED_HEADER)
+
+        # The record that is open: header and slot.
         self.header = field("header", records.HEADER_LENGTH)
-        self.nonce = field("nonce", 12)
-        self.salt = field("salt", 16)
-        self.check = field("check", 8)
-        self.digest = field("digest", 16)
         self.slot = field("slot", records.PEER_SLOT_LENGTH, secret=True)
         self.number, self.secret = self.slot[:4], self.slot[4:]
         self.chain_key, self.auth_prev = self.slot[4:36], self.slot[36:52]
         self.wrap_index, self.next_pair = self.slot[4:8], self.slot[8:10]
         self.wrap_key = self.slot[12:44]
 
-        # Secrets, wiped as soon as the operation that needs them ends.
-        self.bits = field("bits", BITS_BYTES, secret=True)
-        self.puf_key = field("puf_key", 32, secret=True)
+        # Secrets, wiped with the slot as soon as the operation that needs them ends.
         self.seal_key = field("seal_key", 16, secret=True)
         self.chain_next = field("chain_next", 32, secret=True)
         self.auth_key = field("auth_key", 16, secret=True)
@@ -103,20 +102,25 @@ class Memory:
         self.random = field("random", 32, secret=True)
         self.pair_key = field("pair_key", 32, secret=True)
         self.buffer = field("buffer", max(HELPER_BYTES, messages.TEXT_MAX), secret=True)
+        self.bits = field("bits", BITS_BYTES, secret=True)
+        self.puf_key = field("puf_key", 32, secret=True)
+        self.salt = field("salt", 16)
+        self.check = field("check", 8)
+        self.digest = field("digest", 16)
+        self.nonce = field("nonce", 12)
 
         # Secrets of a session, wiped when it ends. The names are this side's: tx is what this device sends under.
+        self.new_wrap = field("new_wrap", 32, secret=True)
         self.session = field("session", 72, secret=True)
         self.tag_3, self.tx_key, self.rx_key = (self.session[k : k + 16] for k in (0, 16, 32))
         self.tx_iv, self.rx_iv = self.session[48:60], self.session[60:72]
         self.helper = self.session[:HELPER_BYTES]  # of an enrollment: there is no session before it
-        self.session_id = field("session_id", 8)
         self.tx_counter = field("tx_counter", 4)
         self.rx_next = field("rx_next", 4)
         self.rx_counter = field("rx_counter", 4)
         self.tag = field("tag", 16)
 
         # Between E1 and E3 of an enrollment, and while a puzzle is imported.
-        self.new_wrap = field("new_wrap", 32, secret=True)
         self.new_index = field("new_index", 4)
         self.pair_index = field("pair_index", 2)
         self.nonce_s = field("nonce_s", 16)
@@ -125,8 +129,6 @@ class Memory:
     def operation_secrets(self):
         return (
             self.slot,
-            self.bits,
-            self.puf_key,
             self.seal_key,
             self.chain_next,
             self.auth_key,
@@ -134,6 +136,8 @@ class Memory:
             self.random,
             self.pair_key,
             self.buffer,
+            self.bits,
+            self.puf_key,
         )
 
     @property
