@@ -38,6 +38,7 @@ SHOWN_DIE = ("layout_sd", "residual_sd", "layout_share", "moran_raw", "moran_res
 def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_options(parser)
+    parser.add_argument("--failure", action="store_true", help="also failure rates of the key, down to 1e-9")
     parser.add_argument(
         "--method", choices=METHODS, metavar="METHOD", help="only one way to make bits: neighbor, chain or device"
     )
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from ringpair.measure.makers import METHODS as ALL
 
     chosen = (METHODS[arguments.method],) if arguments.method else ALL
-    options = make_options(arguments, data, methods=chosen)
+    options = make_options(arguments, data, methods=chosen, failure=arguments.failure)
     with Progress(output) as progress:
         result = evaluate(data, options, progress)
     for note in result["notes"]:
@@ -133,7 +134,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         if any(name in figures for figures in methods.values())
     ]
     rows += [[name.replace("_", " "), _cell(result["die"], name)] + [""] * (len(methods) - 1) for name in SHOWN_DIE]
-    rows += _account(result["entropy"], len(methods))
+    rows += _account(result["entropy"], len(methods)) + _failure(result.get("key_failure"), len(methods))
     title = f"{result['chips']} chips, {result['rings']} rings, {result['reads']} reads"
     output.table(result, (title, *methods), rows)
 
@@ -143,6 +144,17 @@ def _account(entropy: dict[str, Any] | None, columns: int) -> list[list[str]]:
         return []
     about = f"of {entropy['rings']} rings"
     return [[f"entropy {about}, bits", *([""] * (columns - 1)), _cell(entropy, "total", ".1f")]]
+
+
+def _failure(failure: dict[str, Any] | None, columns: int) -> list[list[str]]:
+    if failure is None:
+        return []
+    return [
+        [f"key failure, {kind}, shift {row['shift']:g} sigma", *([""] * (columns - 1)), _cell(row, "rate", ".2g")]
+        for kind in ("measured", "corner")
+        for row in failure[kind]
+        if row["budget"] == max(entry["budget"] for entry in failure[kind])
+    ]
 
 
 def _cell(figures: dict[str, Any], name: str, form: str = ".5g") -> str:

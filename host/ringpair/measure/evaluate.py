@@ -14,6 +14,7 @@ from .bits import BitSums, Figures, _plain, bit_figures
 from .dataset import Batch, Dataset
 from .die import DieSums, Geometry, die_figures
 from .entropy import joint_model
+from .failure import MarginSums, failure_figures
 from .floorplan import positions
 from .makers import METHODS, Chain, Counter, Device, Maker, Neighbor
 from .resample import LEVEL, Weights
@@ -48,6 +49,8 @@ class Options:
     seed : int
     die : bool
         Also the figures of the rings themselves.
+    failure : bool
+        Also failure rates of the key; of the device method.
     """
 
     methods: Sequence[str] = METHODS
@@ -57,6 +60,7 @@ class Options:
     replicates: int = 400
     seed: int = 0
     die: bool = True
+    failure: bool = False
 
 
 def evaluate(
@@ -91,6 +95,7 @@ def evaluate(
         )
         for name, maker in makers.items()
     }
+    margins = MarginSums.empty()
     die = DieSums.empty(data.rings, geometry, options.replicates)
     for batch in data.batches():
         drawn = weights(batch.first, len(batch.ids))
@@ -98,6 +103,8 @@ def evaluate(
             _add(bits[name], maker, batch, data.nominal, drawn)
         if options.die:
             die.add(batch, geometry, drawn)
+        if options.failure and isinstance(device := makers.get("device"), Device):
+            margins.add(device.margins(batch))
         progress(data.chips + batch.first + len(batch.ids), 2 * data.chips)
     result = _head(data, options, first_pass, notes)
     result["methods"] = {name: bit_figures(bits[name], maker, data.nominal) for name, maker in makers.items()}
@@ -107,6 +114,8 @@ def evaluate(
     if options.die:
         result["die"] = die_figures(die, geometry)
         result["entropy"] = _account(data, die, result["methods"])
+    if options.failure and "device" in makers:
+        result["key_failure"] = failure_figures(margins, data.chips)
     return result
 
 

@@ -138,7 +138,7 @@ class Device:
         self.bits, self._nominal, self._counter, self.fold_count = data.rings, data.nominal, counter, folds
         self.partitions = len(tables.entries)
         quantizers = [[puf.Quantizer(sigma_ppm=int(sigma)) for sigma in row] for row in tables.sigma_ppm]
-        self._entries = tables.entries
+        self._entries, self._sigma = tables.entries, tables.sigma_ppm / 1e6
         self._boundaries = np.array([[quantizer.boundaries for quantizer in row] for row in quantizers])
         self._thresholds = np.array([[quantizer.thresholds for quantizer in row] for row in quantizers])
         self.enroll_reads = enroll_reads(data)
@@ -146,6 +146,14 @@ class Device:
 
     def __call__(self, batch: Batch) -> Response:
         return self.measure(batch)[0]
+
+    def margins(self, batch: Batch) -> NDArray[np.float64]:
+        """Distance of each judged read from its threshold in sigma, right side positive: chips x rings x reads."""
+        _, distances = self.measure(batch)
+        counts = self._counter(batch, self._nominal)[:, 0]
+        rows = counts.reshape(len(counts), -1, puf.ROW, counts.shape[2]).mean((2, 3))
+        scale = rows * puf.ROW * self._sigma[0, self.folds(batch)][:, None]
+        return np.asarray(distances / np.repeat(scale, puf.ROW, axis=1)[:, :, None])
 
     def folds(self, batch: Batch, partition: int = 0) -> NDArray[np.intp]:
         """Fold of each chip of a batch."""
