@@ -50,7 +50,7 @@ def link(program: list[Node], entry: str, capacity: int = 1 << isa.TARGET) -> Ro
     if depth > isa.STACK_ROWS:
         raise ValueError(f"calls nest {depth} deep, the stack has {isa.STACK_ROWS} rows")
     table = Table(program, depth)
-    layout = Layout(program, table)
+    layout = arrange(program, table)
     if layout.end > capacity:
         raise ValueError(f"the program has {layout.end} bytes, the code memory {capacity}")
     code = layout.encode()
@@ -127,6 +127,28 @@ class Table:
 # ------------------------------------------------------------------------------------------------------------ layout
 
 
+def arrange(program: list[Node], table: Table) -> "Layout":
+    """The best layout found by putting the targets of long branches next to where they are branched to."""
+    best = Layout(program, table)
+    tried = set()
+    while moves := [far for far in best.far() if far[1] not in tried]:
+        place, label = moves[0]
+        tried.add(label)
+        pieces = nodes.pieces(best.program)
+        goal = next(k for k, piece in enumerate(pieces) if Label(label) in piece)
+        branch = best.program[place]
+        for shift in (0, 1):
+            rest = pieces[:goal] + pieces[goal + 1 :]
+            home = next((k for k, piece in enumerate(rest) if any(node is branch for node in piece)), None)
+            if home is None:
+                break
+            rest.insert(home + shift, pieces[goal])
+            layout = Layout([node for piece in rest for node in piece], table)
+            if layout.end < best.end:
+                best = layout
+    return best
+
+
 class Layout:
     """Addresses of all nodes. Starts with the shortest form of every branch and lengthens those that do not reach."""
 
@@ -194,6 +216,10 @@ class Layout:
             address += 1
         around = isa.branch(condition, not unless, address + 4)
         return NOTHING * (address - self.addresses[k]) + around + isa.jump(target)
+
+    def far(self) -> list[tuple[int, str]]:
+        """Places and targets of long branches."""
+        return [(k, node.target) for k, node in enumerate(self.program) if isinstance(node, Branch) and self.sizes[k] > 2]
 
     def encode(self) -> bytes:
         out = bytearray()

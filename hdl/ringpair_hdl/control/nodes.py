@@ -88,5 +88,15 @@ def size(node: Node) -> int:
             return 1
 
 
+def pieces(program: list[Node]) -> list[list[Node]]:
+    """Cut where nothing goes on; the order of the pieces is free."""
+    cut: list[list[Node]] = [[]]
+    for node in program:
+        cut[-1].append(node)
+        if leaves(node):
+            cut.append([])
+    return cut if cut[-1] else cut[:-1]
+
+
 def returns_on(condition: Condition) -> bool:
     return condition in isa.RETURN_CONDITIONS

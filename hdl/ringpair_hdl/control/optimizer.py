@@ -12,7 +12,7 @@ LONGEST_PIECE = 24
 
 def optimize(program: list[Node], roots: set[str]) -> list[Node]:
     """The shortest equal program found; ``roots`` are labels that must stay."""
-    return outline(tidy(program, roots), roots)
+    return tidy(chain(outline(tidy(program, roots), roots)), roots)
 
 
 def tidy(program: list[Node], roots: set[str]) -> list[Node]:
@@ -102,6 +102,35 @@ def _drop_labels(program: list[Node], roots: set[str]) -> list[Node]:
     return [node for node in program if not isinstance(node, Label) or node.name in used]
 
 
+def chain(program: list[Node]) -> list[Node]:
+    """Puts what a jump goes to right behind it where nothing else stands there, so that the jump can go."""
+    chunks = nodes.pieces(program)
+    starts = {}  # label at the start of a chunk: its number
+    for number, chunk in enumerate(chunks):
+        for node in chunk:
+            if not isinstance(node, Label):
+                break
+            starts[node.name] = number
+    following: dict[int, int] = {}
+    first = list(range(len(chunks)))  # of the chain that ends with this chunk
+
+    for number, chunk in enumerate(chunks):
+        goal = starts.get(chunk[-1].target) if isinstance(chunk[-1], Jump) else None
+        if goal is None or goal in following.values() or goal == first[number]:
+            continue
+        following[number] = goal
+        while goal in following:
+            goal = following[goal]
+        first[goal] = first[number]
+    out: list[Node] = []
+    for number in sorted(set(range(len(chunks))) - set(following.values())):
+        k: int | None = number
+        while k is not None:
+            out += chunks[k]
+            k = following.get(k)
+    return out
+
+
 GIVES = [isa.move(Direction.GIVE, port) for port in (Port.SPONGE, Port.LINK, Port.SPI, Port.PUF)]
 TAKES = [isa.move(Direction.TAKE, port) for port in (Port.SPONGE, Port.LINK, Port.PUF, Port.ZERO)]
 MERGED = {(code, code): code for code in (*GIVES, *TAKES, Move.COPY)} | {(GIVES[0], Move.GIVE_END): Move.GIVE_END}
@@ -149,11 +178,13 @@ def outline(program: list[Node], roots: set[str]) -> list[Node]:
 def _best_piece(program: list[Node]) -> tuple[int, tuple[Node, ...], list[int]]:
     places: dict[tuple[Node, ...], list[int]] = defaultdict(list)
     for start in range(len(program)):
+        ending_only = False  # a piece that may leave half-way can be jumped to, not called
         for end in range(start, min(start + LONGEST_PIECE, len(program))):
             node = program[end]
-            if isinstance(node, Label | Branch) or (isinstance(node, Return) and node.condition is not None):
+            if isinstance(node, Label):
                 break
-            if end > start or isinstance(node, Plain):
+            ending_only |= isinstance(node, Branch) or (isinstance(node, Return) and node.condition is not None)
+            if (end > start or isinstance(node, Plain)) and (nodes.leaves(node) or not ending_only):
                 places[tuple(program[start : end + 1])].append(start)
             if nodes.leaves(node):
                 break
