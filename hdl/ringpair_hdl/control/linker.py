@@ -219,7 +219,9 @@ class Layout:
 
     def far(self) -> list[tuple[int, str]]:
         """Places and targets of long branches."""
-        return [(k, node.target) for k, node in enumerate(self.program) if isinstance(node, Branch) and self.sizes[k] > 2]
+        return [
+            (k, node.target) for k, node in enumerate(self.program) if isinstance(node, Branch) and self.sizes[k] > 2
+        ]
 
     def encode(self) -> bytes:
         out = bytearray()

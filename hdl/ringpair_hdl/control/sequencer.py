@@ -10,7 +10,10 @@ from amaranth.lib.wiring import In, Out
 from ringpair_hdl.ascon import Item, Start
 
 from . import isa
-from .isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
+from .alu import Alu
+from .code import CodeMemory
+from .conditions import Conditions
+from .isa import Base, Condition, Direction, Move, Operand, Port, Strobe
 from .linker import Rom
 
 BYTES = stream.Signature(8)
@@ -97,30 +100,23 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.code = code = Memory(shape=8, depth=len(self._rom.data), init=self._rom.data)
+        m.submodules.code = self.code = CodeMemory(self._rom.data)
         m.submodules.pad = pad = Memory(shape=8, depth=len(self._init), init=self._init)
-        self.fetch, self.push = code.read_port(), code.write_port()
+        m.submodules.alu = self.alu = Alu()
+        m.submodules.conditions = self.conditions = Conditions()
         self.read, self.write = pad.read_port(), pad.write_port()
-        self.data, self.memory = self.fetch.data, self.read.data
+        self.data, self.memory = self.code.data, self.read.data
         self.op, self.starting = Signal(8), Signal()
-        self.pc, self.depth = Signal(isa.TARGET, init=self._rom.start), Signal(range(isa.STACK_ROWS))
+        self.match, self.ones, self.zeros = (Signal(name=name) for name in ("match", "ones", "zeros"))
         self.source, self.dest, self.count = Signal(isa.ADDRESS), Signal(isa.ADDRESS), Signal(isa.LENGTH)
-        self.zero, self.carry, self.match, self.ones, self.zeros = (
-            Signal(name=name) for name in ("zero", "carry", "match", "ones", "zeros")
-        )
         # what a state asks for
-        self.ask = SimpleNamespace(
-            **{
-                name: Signal(name=name)
-                for name in ("advance", "branch", "skip", "enter", "leave", "row", "half", "push", "push_half")
-            },
-            **{name: Signal(name=name) for name in ("load_operand", "load_low", "load_high", "from_dest", "calculate")},
-        )
+        asks = ("advance", "branch", "skip", "enter", "leave", "row", "half", "push", "push_half")
+        asks += ("load_operand", "load_low", "load_high", "from_dest")
+        self.ask = SimpleNamespace(**{name: Signal(name=name) for name in asks})
         self._decode(m)
         self._flow(m)
         self._pointers(m)
-        self._conditions(m)
-        self._arithmetic(m)
+        self._units(m)
         self._ports(m)
         self._control(m)
         if platform is None if self._observe is None else self._observe:
@@ -129,22 +125,19 @@ class Sequencer(wiring.Component):
 
     def _decode(self, m):
         """What kind of instruction ``op`` is."""
-        op = self.op
-        self.is_ = SimpleNamespace()
+        op, self.is_ = self.op, SimpleNamespace()
 
         def define(**kinds):
             for name, value in kinds.items():
                 setattr(self.is_, name, signal := Signal(name=f"is_{name}"))
                 m.d.comb += signal.eq(value)
 
-        define(
-            byte=(op[5:8] == 0b101) | (op[4:8] == 0b1100),
-            move=op[5:8] == Base.MOVE >> 5,
-            derive=op[4:8] == Base.DERIVE >> 4,
-        )
         direction, port = op[3:5], op[:3]
+        define(byte=(op[5:8] == Base.BYTE >> 5) | (op[4:8] == 0xC))
         define(
-            hot=~op[:3].all(),
+            move=op[5:8] == Base.MOVE >> 5,
+            short=(self.is_.byte & ~port.all()) | (op[4:8] == Base.DERIVE >> 4) | ~op[7],  # the row or address is in op
+            derive=op[4:8] == Base.DERIVE >> 4,
             give=direction == Direction.GIVE,
             take=direction == Direction.TAKE,
             check=direction == Direction.CHECK,
@@ -160,45 +153,42 @@ class Sequencer(wiring.Component):
     # ------------------------------------------------------------------ where the program goes
     def _flow(self, m):
         """The next address, the return stack, and rows of the table."""
-        ask, op, pc, depth = self.ask, self.op, self.pc, self.depth
-        straight, onward, row = Signal(isa.TARGET), Signal(isa.TARGET), Signal(8)
+        ask, op = self.ask, self.op
+        pc, depth = (
+            Signal(isa.TARGET, init=self._rom.start),
+            Signal(range(isa.STACK_ROWS), init=isa.STACK_ROWS - 1),
+        )  # the top entry
+        straight, onward, row, level = Signal(isa.TARGET), Signal(isa.TARGET), Signal(8), Signal.like(depth)
         m.d.comb += [
             straight.eq(pc + (op[:3] & ask.skip.replicate(3)) + ask.advance),
             onward.eq(Mux(ask.branch, Cat(self.data, Mux(op[6], op[:4], pc[8:])), straight)),
-            row.eq(self.source[:8]),
+            row.eq(Mux(ask.leave, depth, self.source[:8])),
+            level.eq(depth + Cat(~ask.leave, ask.leave.replicate(3)) + ask.leave),
+            self.code.enable.eq(1),
+            self.code.address.eq(Mux(ask.row | ask.enter | ask.leave, Cat(ask.half, row), onward)),
+            self.code.push.eq(ask.push),
+            self.code.slot.eq(level),
+            self.code.half.eq(ask.push_half),
+            self.code.value.eq(Mux(ask.push_half, straight[:8], Cat(straight[8:], C(Base.JUMP >> 4, 4)))),
         ]
-        with m.If(ask.enter):
-            m.d.comb += row.eq(Cat(op[:5], C(isa.VECTOR_ROWS.start >> 5, 3)))
-        with m.Elif(ask.leave):
-            m.d.comb += row.eq((depth - 1)[: len(depth)])
-            m.d.sync += depth.eq(depth - 1)
-        m.d.comb += self.fetch.addr.eq(onward)
-        with m.If(ask.row | ask.enter | ask.leave):
-            m.d.comb += self.fetch.addr.eq(Cat(ask.half, row))
         with m.If(~ask.row):
-            m.d.sync += pc.eq(self.fetch.addr)
-        m.d.comb += [
-            self.push.en.eq(ask.push),
-            self.push.addr.eq(Cat(ask.push_half, depth)),
-            self.push.data.eq(Mux(ask.push_half, straight[:8], Cat(straight[8:], C(Base.JUMP >> 4, 4)))),
-        ]
-        with m.If(ask.push & ask.push_half):
-            m.d.sync += depth.eq(depth + 1)
+            m.d.sync += pc.eq(self.code.address)
+        with m.If(ask.leave | (ask.push & ask.push_half)):
+            m.d.sync += depth.eq(level)
 
     def _pointers(self, m):
         """Addresses of both sides of a move, and its length: from an operand, then from a row of the table."""
         ask, is_, op = self.ask, self.is_, self.op
-        loads, low, second = Signal(), Signal(8), Signal()
-        m.d.comb += [loads.eq(ask.load_operand | ask.load_low), low.eq(self.data)]
-        with m.If(ask.load_operand & is_.derive):
-            m.d.comb += low.eq(Cat(op[:4], C(isa.LABEL_ROWS.start >> 4, 4)))
-        hot = Signal()
-        m.d.comb += hot.eq(ask.load_operand & is_.byte & is_.hot)
-        with m.If(hot):
-            m.d.comb += low.eq(Cat(op[:3], C(isa.HOT.start >> 3, 5)))
-        operand = Cat(low, hot, hot)
+        loads, low, second = Signal(), Signal(isa.ADDRESS), Signal()
+        hot = is_.byte & is_.short
+        m.d.comb += [
+            loads.eq(ask.load_operand | ask.load_low),
+            low.eq(Cat(Mux(is_.short, op[:6] | Cat(C(0, 3), is_.byte.replicate(3)), self.data[:6]))),
+            low[6:8].eq(Mux(is_.short, is_.byte.replicate(2), self.data[6:])),
+            low[8:].eq(hot.replicate(2)),
+        ]
         with m.If(loads):
-            m.d.sync += self.source.eq(operand)
+            m.d.sync += self.source.eq(low)
         with m.Elif(ask.load_high):
             m.d.sync += self.source[8:].eq(self.data)
         with m.Elif(self.read.en & ~ask.from_dest):
@@ -207,10 +197,10 @@ class Sequencer(wiring.Component):
         to_dest = Signal()
         m.d.comb += to_dest.eq(is_.byte | is_.take | is_.increment | (is_.two & ~second))
         with m.If(loads & to_dest):
-            m.d.sync += self.dest.eq(operand)
+            m.d.sync += self.dest.eq(low)
         with m.Elif(ask.load_high & to_dest):
             m.d.sync += self.dest[8:].eq(self.data)
-        with m.Elif(self.write.en | ask.from_dest & self.read.en):
+        with m.Elif(self.write.en | (ask.from_dest & self.read.en)):
             m.d.sync += self.dest.eq(self.dest + 1)
         with m.If(ask.load_high):
             m.d.sync += second.eq(is_.two & ~second)
@@ -227,25 +217,23 @@ class Sequencer(wiring.Component):
             m.d.comb += self.read.addr.eq(isa.LENGTH_ADDRESS)
 
     # ------------------------------------------------------------------ parts of the machine
-    def _conditions(self, m):
-        """All conditions side by side; the timer and the latched button events live here."""
-        op = self.op
-        timer, self.short, self.long = Signal(10), Signal(name="short"), Signal(name="long")
-        self.timer, self.timer_done = timer, Signal(name="timer_done")
-        self.ran = ran = Signal()
-        m.d.comb += self.timer_runs.eq(timer.any())
-        m.d.sync += ran.eq(self.timer_runs)
-        with m.If(self.tick & self.timer_runs):
-            m.d.sync += timer.eq(timer - 1)
-        with m.If(ran & ~self.timer_runs):
-            m.d.sync += self.timer_done.eq(1)
-        with m.If(self.button_short):
-            m.d.sync += self.short.eq(1)
-        with m.If(self.button_long):
-            m.d.sync += self.long.eq(1)
+    def _units(self, m):
+        """Arithmetic and conditions, and what they see."""
+        m.d.comb += [
+            self.alu.op.eq(self.op),
+            self.alu.byte.eq(self.is_.byte),
+            self.alu.immediate.eq(self.data),
+            self.alu.memory.eq(self.memory),
+            self.conditions.op.eq(self.op),
+            self.conditions.operand.eq(self.data),
+            self.conditions.tick.eq(self.tick),
+            self.conditions.short.eq(self.button_short),
+            self.conditions.long.eq(self.button_long),
+            self.timer_runs.eq(self.conditions.timer_runs),
+        ]
         levels = {
-            Condition.ZERO: self.zero,
-            Condition.CARRY: self.carry,
+            Condition.ZERO: self.alu.zero,
+            Condition.CARRY: self.alu.carry,
             Condition.MATCH: self.match,
             Condition.ONES: self.ones,
             Condition.ZEROS: self.zeros,
@@ -257,46 +245,8 @@ class Sequencer(wiring.Component):
             Condition.TRNG_ALARM: self.trng_alarm,
             Condition.TRNG_READY: self.trng_ready,
             Condition.BUTTON: self.button,
-            Condition.BUTTON_SHORT: self.short,
-            Condition.BUTTON_LONG: self.long,
-            Condition.TIMER_DONE: self.timer_done,
         }
-        self.holds, self.skip_holds = Signal(), Signal()
-        m.d.comb += [
-            self.holds.eq(Cat(levels[c] for c in Condition).bit_select(op[1:5], 1) ^ op[0]),
-            self.skip_holds.eq(Mux(op[4], self.carry, self.zero) ^ op[3]),
-        ]
-
-    def _arithmetic(self, m):
-        """``result``, ``total`` and the flags: an instruction BYTE, or one byte of a move that calculates."""
-        op, is_, immediate, memory = self.op, self.is_, self.data, self.memory
-        self.kept = kept = Signal(8)  # of LESS: the byte of the right side
-        keep, mask, first, second, carry_in = (Signal(name=name) for name in ("keep", "mask", "first", "second", "cin"))
-        code = op[3:6]
-        self.result, total = Signal(8, name="result"), Signal(9, name="total")
-        # left: memory, 0, memory & immediate, memory & ~immediate; right: 0, immediate, ~immediate, ~kept
-        left = memory & Mux(mask, immediate ^ keep.replicate(8), keep.replicate(8))
-        right = Mux(second, ~Mux(first, kept, immediate), immediate & first.replicate(8))
-        with m.If(is_.byte):
-            m.d.comb += [
-                keep.eq(code[0] & ~(code == Op.TEST) | (code == Op.COMPARE)),
-                mask.eq(code[1] | (code == Op.TEST)),
-                first.eq(code[2] & (code != Op.AND)),
-                second.eq(code == Op.COMPARE),
-                carry_in.eq(code == Op.COMPARE),
-            ]
-        with m.Else():
-            m.d.comb += [
-                keep.eq(~is_.take),
-                first.eq(is_.code | is_.less),
-                second.eq(is_.less),
-                carry_in.eq(self.carry & (is_.increment | is_.less)),
-            ]
-        m.d.comb += [total.eq(left + right + carry_in), self.result.eq(total)]
-        with m.If(self.ask.calculate):
-            m.d.sync += self.zero.eq(~self.result.any() & (self.zero | is_.byte))
-            with m.If(~is_.byte | (code == Op.ADD) | (code == Op.COMPARE)):
-                m.d.sync += self.carry.eq(total[8])
+        m.d.comb += [self.conditions.levels[number].eq(level) for number, level in levels.items()]
 
     def _ports(self, m):
         """One byte of a move, or of an EMIT: ``moved`` in the cycle in which both sides are ready."""
@@ -361,8 +311,8 @@ class Sequencer(wiring.Component):
         writes = is_.take | is_.inner & is_.give | is_.crypt & (port == Port.SPONGE)
         alters = is_.byte & op[5]  # COMPARE and TEST do not
         m.d.comb += [
-            self.write.en.eq(self.moved & writes | self.ask.calculate & alters),
-            self.write.data.eq(Mux(is_.byte | is_.inner, self.result, value)),
+            self.write.en.eq(self.moved & writes | self.alu.update & alters),
+            self.write.data.eq(Mux(is_.byte | is_.inner, self.alu.result, value)),
         ]
 
         # and what is seen on the way
@@ -418,16 +368,15 @@ class Sequencer(wiring.Component):
                     with m.If(is_.crypt | is_.check & ~is_.inner):
                         m.d.sync += self.match.eq(1)
                     with m.If(is_.less | is_.increment):
-                        m.d.sync += [self.zero.eq(1), self.carry.eq(1)]
+                        m.d.comb += self.alu.preset.eq(1)
                     m.next = "MOVE"
                     with m.If(is_.less):
                         m.next = "KEEP"
             with m.State("BYTE"):
-                m.d.comb += [ask.calculate.eq(1), ask.advance.eq(1)]
+                m.d.comb += [self.alu.update.eq(1), ask.advance.eq(1)]
                 m.next = "DECODE"
             with m.State("KEEP"):
-                m.d.comb += self.read.en.eq(1)
-                m.d.sync += self.kept.eq(self.memory)
+                m.d.comb += [self.read.en.eq(1), self.alu.keep.eq(1)]
                 m.next = "MOVE"
             with m.State("MOVE"):
                 self._move(m)
@@ -453,7 +402,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += [
                     self.read.en.eq(1),
                     ask.from_dest.eq(is_.less),
-                    ask.calculate.eq(is_.increment | is_.less),
+                    self.alu.update.eq(is_.increment | is_.less),
                     ask.advance.eq(is_.code),
                 ]
                 m.d.sync += self.count.eq(self.count - 1)
@@ -468,13 +417,19 @@ class Sequencer(wiring.Component):
         m.next = "DECODE"
         with m.Switch(op):
             with m.Case("000-----"):  # BRANCH
-                m.d.comb += [ask.branch.eq(self.holds), ask.advance.eq(1)]
+                m.d.comb += [ask.branch.eq(self.conditions.holds), ask.advance.eq(1)]
             with m.Case("001-----"):  # SKIP
-                m.d.comb += [ask.skip.eq(self.skip_holds), ask.advance.eq(self.skip_holds)]
+                m.d.comb += [ask.skip.eq(self.conditions.holds), ask.advance.eq(self.conditions.holds)]
             with m.Case("0100----"):  # JUMP
                 m.d.comb += ask.branch.eq(1)
             with m.Case("0101----", "011-----"):  # CALL, VECTOR: the return address is behind the operand, if any
-                m.d.comb += [ask.push.eq(1), ask.advance.eq(~op[5]), self.fetch.en.eq(0), ask.row.eq(1)]
+                m.d.comb += [
+                    ask.push.eq(1),
+                    ask.load_operand.eq(1),
+                    ask.advance.eq(~op[5]),
+                    self.code.enable.eq(0),
+                    ask.row.eq(1),
+                ]
                 m.next = "PUSH"
             with m.Case("100-----"):  # MOVE
                 m.d.comb += [ask.load_operand.eq(1), ask.advance.eq(1)]
@@ -487,7 +442,7 @@ class Sequencer(wiring.Component):
                 with m.Else():
                     m.next = "EXECUTE"
             with m.Case("11100---"):  # RETURN_IF
-                m.d.comb += ask.leave.eq(self.holds)
+                m.d.comb += ask.leave.eq(self.conditions.holds)
             with m.Case("11101---"):
                 self._strobe(m)
             with m.Case("111100--"):  # SELECT
@@ -500,7 +455,7 @@ class Sequencer(wiring.Component):
             with m.Case("11111---"):
                 self._operand(m)
             with m.Default():  # BYTE
-                m.d.comb += [ask.load_operand.eq(1), ask.advance.eq(~self.is_.hot)]
+                m.d.comb += [ask.load_operand.eq(1), ask.advance.eq(~self.is_.short)]
                 m.next = "READ"
 
     def _strobe(self, m):
@@ -534,14 +489,11 @@ class Sequencer(wiring.Component):
                 with m.If(done):
                     m.d.sync += [self.puf_cmd.payload.eq(operand), self.puf_cmd.valid.eq(1)]
             with m.Case(Operand.TIMER):
-                m.d.sync += [self.timer.eq(Cat(C(0, 2), operand)), self.ran.eq(0), self.timer_done.eq(0)]
+                m.d.comb += self.conditions.set_timer.eq(1)
             with m.Case(Operand.OUTPUT):
                 m.d.sync += self.output.eq((self.output & ~operand[4:]) | operand[:4])
             with m.Case(Operand.EVENTS):
-                with m.If(operand[0]):
-                    m.d.sync += self.short.eq(0)
-                with m.If(operand[1]):
-                    m.d.sync += self.long.eq(0)
+                m.d.comb += self.conditions.forget.eq(1)
             with m.Default():
                 m.d.comb += [self.emitting.eq(1), done.eq(self.given)]
 
@@ -550,6 +502,6 @@ class Sequencer(wiring.Component):
         marks = [(16 | self._rom.phases[k]) if k in self._rom.phases else 0 for k in range(len(self._rom.data))]
         m.submodules.marks = memory = Memory(shape=5, depth=len(marks), init=marks)
         mark = memory.read_port()
-        m.d.comb += [mark.addr.eq(self.fetch.addr), mark.en.eq(self.fetch.en)]
+        m.d.comb += [mark.addr.eq(self.code.address), mark.en.eq(self.code.enable)]
         with m.If(self.starting & mark.data[4]):
             m.d.sync += self.phase.eq(mark.data)
