@@ -230,7 +230,7 @@ class Line:
 
     def _sort(self, frame: bytes | frames.FrameError) -> None:
         if isinstance(frame, frames.FrameError):
-            log.warning("%s: a damaged frame was dropped (%s)", self.name, frame)
+            log.info("%s: a damaged frame was dropped (%s)", self.name, frame)
             return
         try:
             event = parse_event(frame) if frame[0] >= Event.STARTED else None
@@ -238,7 +238,7 @@ class Line:
             if not frame[0] & REPLY:
                 raise ValueError("neither reply nor event")
         except (ProtocolError, ValueError, IndexError) as problem:
-            log.warning("%s: a frame of %d bytes makes no sense (%s)", self.name, len(frame), problem)
+            log.info("%s: a frame of %d bytes makes no sense (%s)", self.name, len(frame), problem)
             return
         with self._news:
             if event is None:

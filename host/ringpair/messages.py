@@ -62,7 +62,9 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return parse(file.read(MAX_FILE), str(path))
     except OSError as problem:
-        raise UsageError(f"cannot read {path}: {reason(problem)}") from problem
+        raise UsageError(
+            f"cannot read {path}: {reason(problem)}; expected a file made by ringpair pair or revoke"
+        ) from problem
 
 
 def write_file(path: Path, message: bytes) -> None:

@@ -177,7 +177,7 @@ def _open_error(port: str, problem: Exception) -> TransportError:
         return TransportError(f"no permission to open {port}: add this user to the group that owns it (often dialout)")
     if number in (errno.ENOTTY, errno.EISDIR, errno.EINVAL) or "configure port" in str(problem):
         return TransportError(f"{port} is not a serial port: expected a serial device, a pty or socket://host:port")
-    return TransportError(f"cannot open {port}: {reason(problem)}")
+    return TransportError(f"cannot open {port}: {reason(problem)}; expected a serial port, a pty or socket://host:port")
 
 
 def _known_ports() -> str:

@@ -369,10 +369,25 @@ def test_registry_verbs(paired, run, home, monkeypatch, capsys):
         (["pair", "a", "b"], 4, "it knows nobody yet"),
         (["import", "/dev/ttyNOWHERE", "nothing.puzzle"], 2, "cannot read nothing.puzzle"),
         (["sim", "x", "--silicon", "nonsense"], 2, "FILE.npz:CHIP"),
+        (["sim", "x", "--silicon", "nothing.npz:0"], 2, "cannot read nothing.npz"),
+        (["sim", "x", "--temperature", "1000"], 2, "temperature must be -40 to 125"),
+        (["sim", "x", "--peer", "x"], 2, "expected another board as --peer"),
+        (["sim", "x", "--peer", "b c"], 2, "expected a board name"),
+        (["button", "asleep"], 3, "start it with: ringpair sim asleep"),
+        (["button", "../x"], 2, "expected a board name"),
         (["bridge", "udp://127.0.0.1:9?x=1", "/dev/null"], 2, "expected udp://host:port"),
+        (["bridge", "x", "x"], 2, "expected two ends"),
+        (["bridge", "udp://127.0.0.1:9", "x", "--connect", "bob"], 2, "expected a board as A"),
+        (["info", "loop://"], 3, "without its identity"),
+        (["info", "foo://x"], 3, "expected a serial port"),
+        (["registry", "export", "/nowhere/backup"], 4, "choose another file"),
+        (["registry", "import-backup", "nothing"], 4, "there is no backup nothing"),
+        (["registry", "list", "--registry", "/dev/null/x"], 4, "not a folder"),
+        (["demo", "--keep", "/dev/null/x"], 2, "choose another for --keep"),
     ],
 )
-def test_errors_are_one_line_with_an_exit_code(run, home, arguments, code, words):
+def test_errors_are_one_line_with_an_exit_code(run, home, arguments, code, words, monkeypatch):
+    monkeypatch.setattr("ringpair.line.SYNC_TRIES", 1)
     (home / "boards" / "asleep").mkdir(parents=True)
     result, err = run(*arguments, code=code)
     assert words in result["error"]["message"]
@@ -386,6 +401,40 @@ def test_wrong_usage_exits_with_2(capsys):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
+    for option, value, words in (
+        ("--baud", "0", "expected a whole number from 1, got '0'"),
+        ("--count", "-1", "expected a whole number from 1, got '-1'"),
+        ("--seconds", "nan", "expected a number of seconds above 0, got 'nan'"),
+        ("--seconds", "soon", "expected a number of seconds above 0, got 'soon'"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["listen", "port", option, value])
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["sim", "x", "--tcp", "65536"])
+    assert "expected a TCP port from 1 to 65535, or 0 for any, got '65536'" in capsys.readouterr().err
+
+
+def test_silicon_that_cannot_be_is_not_remembered(run, home):
+    run("sim", "x", "--silicon", "nothing.npz:0", code=2)
+    run("sim", "x", "--age", "-1", code=2)
+    assert not (home / "boards" / "x").exists()
+
+
+def test_trouble_of_the_system_is_one_line(run, monkeypatch):
+    def full(path, message):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("ringpair.cli.info.names_of", lambda arguments: full("/somewhere", b""))
+    failed, err = run("info", "/dev/null", code=1)
+    assert failed["error"]["message"].startswith("/somewhere: No space left on device; check")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_registry_named_before_or_after_the_action(run, home):
+    before, _ = run("registry", "--registry", home / "other", "list")
+    after, _ = run("registry", "list", "--registry", home / "other")
+    assert before["registry"] == after["registry"] == str(home / "other")
 
 
 def test_port_in_use(devices, run):

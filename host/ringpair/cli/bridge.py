@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from .common import add_baud, add_registry, event_data, find_peer, names_of
+from .common import add_baud, add_registry, event_data, find_peer, names_of, seconds
 from .output import Output
 from .tunnel import open_end
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help=ends)
     parser.add_argument("b", metavar="B", help="the same")
     parser.add_argument("--connect", metavar="PEER", help="let board A start a handshake with this peer")
-    parser.add_argument("--seconds", type=float, help="stop after so many seconds")
+    parser.add_argument("--seconds", type=seconds, help="stop after so many seconds")
     add_baud(parser)
     add_registry(parser)
 
@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.connect and is_network_end(arguments.a):
         raise UsageError(f"--connect lets a board start a handshake: expected a board as A, got {arguments.a}")
+    if arguments.a == arguments.b:
+        raise UsageError(f"expected two ends, got {arguments.a} twice")
     end = None if arguments.seconds is None else time.monotonic() + arguments.seconds
     with ExitStack() as stack:
         (end_a, board_a), (end_b, board_b) = (open_end(arguments, text, stack) for text in (arguments.a, arguments.b))

@@ -2,6 +2,7 @@
 
 import argparse
 
+from .common import attach, seconds
 from .output import Output
 
 HELP = "hold the button of a running virtual board: allows enrolling, 10 s reset it"
@@ -9,13 +10,11 @@ HELP = "hold the button of a running virtual board: allows enrolling, 10 s reset
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the board")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long (default %(default)s of its own time)")
+    parser.add_argument("--seconds", type=seconds, default=30.0, help="how long (default %(default)s of its own time)")
     parser.add_argument("--release", action="store_true", help="let go instead")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
-    from ringpair.virtual.process import attach
-
     control, _ = attach(arguments.name)
     try:
         if arguments.release:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ringpair.board import Board, Peer
     from ringpair.events import AnyEvent
     from ringpair.registry import Message, Registry
+    from ringpair.virtual import Control
 
 
 def add_port(parser: argparse.ArgumentParser, name: str = "port") -> None:
@@ -27,17 +28,43 @@ def add_port(parser: argparse.ArgumentParser, name: str = "port") -> None:
 
 def add_baud(parser: argparse.ArgumentParser) -> None:
     """The option --baud."""
-    parser.add_argument("--baud", type=int, default=BAUD, help="bit rate of a serial port (%(default)s)")
+    parser.add_argument("--baud", type=count, default=BAUD, help="bit rate of a serial port (%(default)s)")
 
 
-def add_registry(parser: argparse.ArgumentParser) -> None:
-    """The option --registry."""
+def add_registry(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    """The options --registry and --keyring; ``again`` if an outer parser has them as well."""
+    kept: dict[str, Any] = {"default": argparse.SUPPRESS} if again else {}
     parser.add_argument(
-        "--registry", type=Path, metavar="FILE", help="registry file (default: in RINGPAIR_HOME or the user's data)"
+        "--registry",
+        type=Path,
+        metavar="FILE",
+        help="registry file (default: in RINGPAIR_HOME or the user's data)",
+        **kept,
     )
     parser.add_argument(
-        "--keyring", action="store_true", help="keep a new registry's key in the system keyring, not by passphrase"
+        "--keyring",
+        action="store_true",
+        help="keep a new registry's key in the system keyring, not by passphrase",
+        **kept,
     )
+
+
+def count(text: str) -> int:
+    """A whole number from 1, as the type of an argument."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time, as the type of an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return value
 
 
 def open_board(arguments: argparse.Namespace, port: str | None = None) -> Board:
@@ -63,14 +90,27 @@ def resolve(port: str) -> str:
         if "/" in port or os.path.exists(port) or port.upper().startswith(("COM", "\\\\")):
             return port
         raise UsageError(f"there is no port and no virtual board {port!r}: expected /dev/..., socket://... or a board")
-    from ringpair.virtual.process import attach
-
-    try:
-        control, addresses = attach(port)
-    except RingpairError as problem:
-        raise TransportError(str(problem)) from problem
+    control, addresses = attach(port)
     control.close()
     return str(addresses["port"])
+
+
+def attach(name: str) -> tuple[Control, dict[str, Any]]:
+    """Control channel and addresses of a running virtual board.
+
+    Raises
+    ------
+    TransportError
+        It does not run.
+    """
+    from ringpair.virtual import process
+
+    try:
+        return process.attach(name)
+    except UsageError:
+        raise
+    except RingpairError as problem:
+        raise TransportError(str(problem)) from problem
 
 
 def open_registry(arguments: argparse.Namespace) -> Registry:

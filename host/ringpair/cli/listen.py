@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from .common import add_port, event_data, open_board
+from .common import add_port, count, event_data, open_board, seconds
 from .output import Output
 from .tunnel import add_tunnel, tunnel
 
@@ -21,8 +21,8 @@ POLL_S = 0.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_port(parser)
-    parser.add_argument("--seconds", type=float, help="stop after so many seconds")
-    parser.add_argument("--count", type=int, help="stop after so many texts")
+    parser.add_argument("--seconds", type=seconds, help="stop after so many seconds")
+    parser.add_argument("--count", type=count, help="stop after so many texts")
     parser.add_argument("--raw", action="store_true", help="write texts byte for byte, and nothing else")
     add_tunnel(parser)
 

@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     protect = action("protect", "change the passphrase, or move the key into the system keyring (--to-keyring)")
     protect.add_argument("--to-keyring", action="store_true", help="no passphrase any more")
     for sub in actions.choices.values():
+        add_registry(sub, again=True)
         sub.add_argument("--yes", action="store_true", help="do not ask")
         sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voltage", type=float, metavar="VOLT", help="core voltage (default 1.2)")
     parser.add_argument("--age", type=float, metavar="YEARS", help="aging of the rings (default 0)")
     parser.add_argument("--peer", metavar="OTHER", help="the virtual board at the other end of the peer wires")
-    parser.add_argument("--tcp", type=int, default=0, metavar="PORT", help="TCP port of the admin port (default: any)")
+    parser.add_argument("--tcp", type=tcp_port, default=0, metavar="PORT", help="TCP port of the admin port (0: any)")
     parser.add_argument("--tap", metavar="FILE", help="log every byte on the peer wires to this file")
 
 
@@ -27,14 +27,19 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     chosen = silicon(arguments)
     try:
-        from ringpair.virtual import BoardFolder, Design, Settings, build, serve
+        from ringpair.virtual import BoardFolder, Design, Parameters, Settings, Silicon, build, serve
+        from ringpair.virtual.silicon import rings_of
     except ModuleNotFoundError as problem:
         raise UsageError(
             f"virtual boards need {problem.name}, which is not installed: pip install 'ringpair[virtual]'"
         ) from problem
 
+    if arguments.peer is not None and BoardFolder(arguments.peer).path == BoardFolder(arguments.name).path:
+        raise UsageError(f"expected another board as --peer, got {arguments.peer} itself")
     stored = BoardFolder(arguments.name).read_json("silicon.json") or {}
     measured = (chosen.get("file") or stored.get("file")) is not None
+    fields = {name: value for name, value in (stored | chosen).items() if name in Silicon.__dataclass_fields__}
+    rings_of(Silicon(**fields), Parameters())  # refuses what cannot be, before it is stored
     settings = Settings(
         arguments.name,
         str(build(Design(arguments={"layout": "none"} if measured else {}), output.note)),
@@ -54,6 +59,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     serve(settings, ready)
 
 
+def tcp_port(text: str) -> int:
+    """0 to 65535, as the type of an argument."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a TCP port from 1 to 65535, or 0 for any, got {text!r}")
+    return int(text)
+
+
 def silicon(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that say what the board is made of and where it works.
 
@@ -70,6 +82,6 @@ def silicon(arguments: argparse.Namespace) -> dict[str, Any]:
         if not file or not chip.isdigit():
             raise UsageError(f"expected --silicon FILE.npz:CHIP with the chip's number, got {arguments.silicon!r}")
         if arguments.seed is not None:
-            raise UsageError("--silicon and --seed exclude each other: silicon is either measured or modelled")
+            raise UsageError("--silicon and --seed exclude each other: silicon is either measured or modeled")
         chosen |= {"file": file, "chip": int(chip)}
     return {key: value for key, value in chosen.items() if value is not None}

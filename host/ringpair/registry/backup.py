@@ -44,7 +44,7 @@ def export(registry: Registry, target: Path, passphrase: str, cost: int = COST) 
     try:
         migrate.copy(registry.path, target)
     except OSError as problem:
-        raise RegistryError(f"cannot write {target}: {problem.strerror or problem}") from problem
+        raise RegistryError(f"cannot write {target}: {problem.strerror or problem}; choose another file") from problem
     with Registry(target) as copied, copied.database.transaction() as session:
         session.merge(vault.protect(passphrase, session.get_one(VaultRow, 1).registry_id, cost))
 

@@ -107,5 +107,6 @@ def _explain(path: Path, problem: BaseException) -> RegistryError:
     if "malformed" in text or "not a database" in text:
         return RegistryError(f"the registry {path} is damaged ({text}): restore a backup")
     return RegistryError(
-        f"the registry {path} cannot be used: {reason(problem) if isinstance(problem, Exception) else text}"
+        f"the registry {path} cannot be used: {reason(problem) if isinstance(problem, Exception) else text}; "
+        "choose another place (RINGPAIR_HOME or --registry)"
     )
