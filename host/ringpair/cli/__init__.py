@@ -15,6 +15,7 @@ from importlib import import_module
 from keyword import iskeyword
 
 from ringpair.errors import RingpairError
+from ringpair.portlock import reason
 
 from .output import Output
 
@@ -81,6 +82,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:  # no room, no permission, no such folder
+        where = f"{problem.filename}: " if problem.filename else ""
+        output.error(RingpairError(f"{where}{reason(problem)}; check the folder, its permissions and the disk's space"))
+        return RingpairError.exit_code
 
 
 def _log(verbosity: int) -> None:
