@@ -6,7 +6,7 @@ Whatever the cut leaves, both make the same of it at power-up; and the pairing w
 import pytest
 from ringpair_protocol.admin import DeviceStateCode, Opcode, PeerState, Status
 from ringpair_protocol.pairing import finish_enrollment, make_reset, make_revocation
-from ringpair_protocol.records import SLOTS_PER_SECTOR
+from ringpair_protocol.records import PEER_BASE, SLOTS_PER_SECTOR
 
 from host.tests.rig_device import BLANK, Far, Twin, carry, establish, scene
 
@@ -105,9 +105,11 @@ def test_rollover_through_all_sectors() -> None:
 def test_slot_that_does_not_keep() -> None:
     """A bit of the next slot is gone already: the device tries it, zeroes it, and goes to the next sector."""
     twin, (far,) = scene(sessions=5)
-    twin.device.flash[0xC0000 + 2 * 256 + 12 + 30] = twin.chip.memory[0xC0000 + 2 * 256 + 12 + 30] = 0x00
+    twin.device.flash[PEER_BASE + 2 * 256 + 12 + 30] = twin.chip.memory[PEER_BASE + 2 * 256 + 12 + 30] = 0x00
     establish(twin, far)
-    assert bytes(twin.device.flash[0xC1000:0xC100C]) == bytes(twin.device.flash[0xC0000:0xC000C])
+    assert bytes(twin.device.flash[PEER_BASE + 0x1000 : PEER_BASE + 0x100C]) == bytes(
+        twin.device.flash[PEER_BASE : PEER_BASE + 12]
+    )
     twin.boot()
     assert epoch(twin) == 6
 
@@ -174,4 +176,4 @@ def test_cut_in_a_reset(number: int) -> None:
     twin.boot()
     if state(twin) is DeviceStateCode.FACTORY:
         twin.enroll()
-        assert bytes(twin.device.flash[0xC0000:]) == BLANK[0xC0000:]
+        assert bytes(twin.device.flash[PEER_BASE:]) == BLANK[PEER_BASE:]

@@ -15,7 +15,15 @@ from ringpair_protocol.pairing import (
     seal,
     start_enrollment,
 )
-from ringpair_protocol.records import DEVICE_BASE, DEVICE_HEADER, DEVICE_JOURNAL, DeviceState, seal_device, slot_offset
+from ringpair_protocol.records import (
+    DEVICE_BASE,
+    DEVICE_HEADER,
+    DEVICE_JOURNAL,
+    PEER_BASE,
+    DeviceState,
+    seal_device,
+    slot_offset,
+)
 
 from host.tests.rig_device import (
     BLANK,
@@ -145,19 +153,19 @@ def test_key_that_comes_back() -> None:
     twin, (far,) = scene()
     establish(twin, far)
     image = bytearray(twin.device.flash)
-    old = twin.chip.memory[0xC0000 + slot_offset(1) : 0xC0000 + slot_offset(2)]
+    old = twin.chip.memory[PEER_BASE + slot_offset(1) : PEER_BASE + slot_offset(2)]
     establish(twin, far)
-    twin.device.flash[0xC0000 + slot_offset(1) : 0xC0000 + slot_offset(2)] = old  # as if a cut had left it
+    twin.device.flash[PEER_BASE + slot_offset(1) : PEER_BASE + slot_offset(2)] = old  # as if a cut had left it
     twin.set_counts(silicon(2))
     twin.boot()
     twin.command(Opcode.IDENTITY)
-    assert twin.device.flash[0xC0000 + slot_offset(1)] == image[0xC0000 + slot_offset(1)]
+    assert twin.device.flash[PEER_BASE + slot_offset(1)] == image[PEER_BASE + slot_offset(1)]
     twin.set_counts(silicon(1))
     assert carry([far.start()], far.receive, twin.peer) == 3, "the newer one counts"
     message, _ = make_revocation(twin.entry, far.entry.device_id)
     twin.command(Opcode.IMPORT, message)
     twin.command(Opcode.CONNECT, bytes(2), Code.NO_SUCH_PEER)
-    assert {bytes(twin.device.flash[0xC0000 + slot_offset(k) :][:68]) for k in range(4)} == {bytes(68)}
+    assert {bytes(twin.device.flash[PEER_BASE + slot_offset(k) :][:68]) for k in range(4)} == {bytes(68)}
 
 
 def test_stuck_noise() -> None:
