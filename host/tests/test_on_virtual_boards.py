@@ -62,6 +62,9 @@ class Shell:
         self.sims[name] = process = self.start("sim", name, *options, "--json")
         line = process.stdout.readline()
         assert line, process.communicate()
+        deadline = time.monotonic() + PATIENCE_S
+        while not (self.home / "boards" / name / "running.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)  # its name becomes a port a moment after the line
         return json.loads(line)
 
     def unplug(self, name) -> None:
@@ -69,6 +72,7 @@ class Shell:
         process = self.sims.pop(name)
         process.kill()
         process.communicate()
+        (self.home / "boards" / name / "running.json").unlink()
 
     def close(self) -> None:
         """Switch all boards off, as Ctrl-C does."""
