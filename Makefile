@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint figures clean icarus
+.PHONY: demo test slow lint figures clean icarus
 
 demo: $(VENV)/virtual
 	@$(BIN)/ringpair demo
 
 test: $(VENV)/test icarus lint
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+# What takes more than a minute a test: builds for all boards with three seeds, power cuts without end.
+slow: $(VENV)/test icarus
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(VENV)/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
