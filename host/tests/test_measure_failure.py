@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from ringpair.measure.dataset import InMemory
 from ringpair.measure.evaluate import Options, evaluate
-from ringpair.measure.failure import BUDGETS, SHIFTS, MarginSums, Marks, bch_failure, corner, failure_rate, read_noise
+from ringpair.measure.failure import (
+    BUDGETS,
+    SHIFTS,
+    MarginSums,
+    Marks,
+    _fails,
+    _search,
+    bch_failure,
+    corner,
+    failure_rate,
+    read_noise,
+)
 from ringpair_protocol import puf
 from scipy import stats
 
@@ -93,6 +104,13 @@ def test_seed_changes_no_more_than_the_interval_says():
     rates = [failure_rate(marks, budget=4096, seed=seed) for seed in range(8)]
     mean = np.mean([rate.value for rate in rates])
     assert sum(rate.low <= mean <= rate.high for rate in rates) >= 6
+
+
+@pytest.mark.parametrize("budget", [*range(1, 30), 255, 256, 257, 1000])
+def test_a_pattern_is_tried_if_it_comes_before_the_budget(budget):
+    search = _search(budget)
+    for number, pattern in zip(range(1100), puf.flip_patterns(), strict=False):
+        assert _fails(np.array([pattern], int), search)[0] == (number >= budget), pattern
 
 
 def test_bch_is_the_tail_of_a_binomial():

@@ -120,12 +120,12 @@ def figures_of(reference, reads=None, codes=None, folds=1, replicates=0, order=N
     """Figures of given bits."""
     chips, bits = reference.shape
     reads = reference[:, :, None] if reads is None else reads
-    sums = BitSums.empty(bits, folds, 1, replicates)
+    sums = BitSums.empty(bits, folds, 1, replicates, reads.shape[2])
     weights = Weights(replicates)
     for part in order or [range(chips)]:
         part = np.array(part)
         response = Response(reference[part], [reads[part]], None if codes is None else codes[part])
-        one = BitSums.empty(bits, folds, 1, replicates)
+        one = BitSums.empty(bits, folds, 1, replicates, reads.shape[2])
         one.add(response, 0, int(part[0]), weights(int(part[0]), len(part)), part % folds)
         sums += one
 

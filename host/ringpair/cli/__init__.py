@@ -38,6 +38,7 @@ VERBS = (
     "demo",
     "metrics",
     "layout",
+    "report",
 )
 
 INTERRUPTED = 130

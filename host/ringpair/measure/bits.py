@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import special, stats  # type: ignore[import-untyped]
 
 from .makers import Maker, Response
 from .resample import LEVEL, interval
@@ -41,6 +41,8 @@ class BitSums:
         Weighted sums of the share of reads' bits that differ from the reference.
     codes : (1 + B) x 16
         Weighted sums of how often each pair of bit and helper value occurs.
+    by_read : reads
+        Weight-free sum over chips of the wrong bits of each read.
     within : bits + 1
         How often a read had so many bits unlike its reference.
     reads : int
@@ -60,6 +62,7 @@ class BitSums:
     scalars: FloatArray
     conditions: FloatArray
     codes: FloatArray
+    by_read: NDArray[np.int64]
     within: NDArray[np.int64]
     reads: int = 0
     wrong: int = 0
@@ -67,7 +70,7 @@ class BitSums:
     sample: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, bits: int, folds: int, conditions: int, replicates: int) -> BitSums:
+    def empty(cls, bits: int, folds: int, conditions: int, replicates: int, reads: int) -> BitSums:
         rows = 1 + replicates
         return cls(
             total=np.zeros(rows),
@@ -77,6 +80,7 @@ class BitSums:
             scalars=np.zeros((rows, len(SCALARS))),
             conditions=np.zeros((rows, conditions)),
             codes=np.zeros((rows, 16)),
+            by_read=np.zeros(reads, np.int64),
             within=np.zeros(bits + 1, np.int64),
         )
 
@@ -107,6 +111,7 @@ class BitSums:
             table = np.zeros((chips, 16))
             np.add.at(table, (np.arange(chips)[:, None], response.codes), 1)
             self.codes += weights @ table
+        self.by_read += counts.sum(0)
         self.within += np.bincount(counts.ravel(), minlength=bits + 1)
         self.reads += differs.size
         self.wrong += int(counts.sum())
@@ -184,6 +189,8 @@ def bit_figures(sums: BitSums, maker: Maker, nominal: int) -> Figures:
         result["leakage_bias"] = 7 / (2 * samples * np.log(2))
     shares = sums.conditions / weight
     result["reliability_by_condition"] = [interval(1 - share) for share in shares.T]
+    result["wrong_by_read"] = (sums.by_read / (chips * bits)).tolist()
+    result["bit_shares"] = (sums.ones[0] / sums.weight[0, :, None] * _parts(sums)[0]).sum(0).tolist()
     result |= _distances(sums, bits)
     return {name: _plain(value) for name, value in result.items()}
 
@@ -192,7 +199,7 @@ def _aliasing(sums: BitSums, unique: FloatArray) -> dict[str, FloatArray]:
     """Spread of bit-aliasing and min-entropy, counted within folds; see docs/metrics.md on the correction."""
     weight, weight2 = sums.weight[:, :, None], sums.weight2[:, :, None]
     share = np.divide(sums.ones, weight, out=np.full_like(sums.ones, 0.5), where=weight > 0)
-    part = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
+    part = _parts(sums)
     spread = np.sqrt((part * (share - share.mean(2, keepdims=True)) ** 2).sum(1).mean(1))
     # what chance alone adds to the square of a share of n chips is p (1 - p) / n: estimated without bias
     chance = share * (1 - share) * weight2 / np.maximum(weight**2 - weight2, 1e-9)
@@ -211,6 +218,11 @@ def _aliasing(sums: BitSums, unique: FloatArray) -> dict[str, FloatArray]:
         "min_entropy_per_bit": entropy(share) * one,
         "min_entropy_per_bit_corrected": entropy(shrunk) * one,
     }
+
+
+def _parts(sums: BitSums) -> FloatArray:
+    """Share of each fold in all chips, (1 + B) x folds x 1."""
+    return np.asarray(sums.weight / np.maximum(sums.weight.sum(1, keepdims=True), 1e-9))[:, :, None]
 
 
 def _fair(chips: FloatArray) -> float:
@@ -254,8 +266,10 @@ def _distances(sums: BitSums, bits: int) -> Figures:
         nearest = int(np.min(np.flatnonzero(between)))
         result["false_accept"], result["false_reject"] = accept.tolist(), np.maximum(reject, 0).tolist()
         result |= {"largest_within": clear, "smallest_between": nearest, "degrees_of_freedom": free}
-        # binomial with the fitted degrees of freedom (Daugman, Pattern Recognition 36, 2003)
-        result["false_accept_model"] = stats.binom.cdf(np.floor(free * (steps / bits)), round(free), share).tolist()
+        # binomial with the fitted degrees of freedom, made continuous (Daugman, Pattern Recognition 36, 2003)
+        hits = free * steps / bits
+        model = special.betainc(np.maximum(free - hits, 1e-9), hits + 1, 1 - share)
+        result["false_accept_model"] = np.where(steps < bits, model, 1.0).tolist()
     return result
 
 

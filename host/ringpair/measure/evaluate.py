@@ -91,7 +91,11 @@ def evaluate(
     geometry = Geometry(data, first_pass)
     bits = {
         name: BitSums.empty(
-            maker.bits, max(folds, 1) * partitions if name == "device" else 1, len(data.conditions), options.replicates
+            maker.bits,
+            max(folds, 1) * partitions if name == "device" else 1,
+            len(data.conditions),
+            options.replicates,
+            maker.reads,
         )
         for name, maker in makers.items()
     }

@@ -70,6 +70,8 @@ class Maker(Protocol):
 
     name: str
     bits: int
+    reads: int
+    """Judged at the nominal condition."""
     reference: str
 
     def __call__(self, batch: Batch) -> Response: ...
@@ -85,7 +87,7 @@ class _Pairs:
         if data.rings < 2:
             raise DataError(f"{data.name} has one ring a chip; comparing neighbors needs two")
         self._left, self._right, self._nominal = left, right, data.nominal
-        self.bits = len(range(data.rings)[right])
+        self.bits, self.reads = len(range(data.rings)[right]), data.reads
 
     def __call__(self, batch: Batch) -> Response:
         left, right = batch.values[:, :, self._left], batch.values[:, :, self._right]
@@ -142,6 +144,7 @@ class Device:
         self._boundaries = np.array([[quantizer.boundaries for quantizer in row] for row in quantizers])
         self._thresholds = np.array([[quantizer.thresholds for quantizer in row] for row in quantizers])
         self.enroll_reads = enroll_reads(data)
+        self.reads = data.reads - self.enroll_reads or data.reads
         self.reference = f"enrollment on the first {self.enroll_reads} reads; judged on the others"
 
     def __call__(self, batch: Batch) -> Response:
