@@ -43,7 +43,7 @@ class Flow(wiring.Component):
     """
 
     def __init__(self, rom: Rom):
-        self.rom = rom
+        self.rom, self.code = rom, CodeMemory(rom.data)
         strobes = ("advance", "skip", "branch", "lookup", "half", "enter", "leave", "hold", "push", "push_half")
         super().__init__(
             {
@@ -57,7 +57,7 @@ class Flow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.code = code = CodeMemory(self.rom.data)
+        m.submodules.code = code = self.code
         pc = Signal(isa.TARGET, init=self.rom.start)
         top = Signal(range(isa.STACK_ROWS), init=isa.STACK_ROWS - 1)  # of the return stack
         level, row = Signal.like(top), Signal(8)

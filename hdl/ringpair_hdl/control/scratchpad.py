@@ -17,7 +17,7 @@ class Field:
 
     def __getitem__(self, part: slice | int) -> "Field":
         if isinstance(part, int):
-            part = slice(part, part + 1)
+            part = slice(part, part + 1 or None)
         start, stop, _ = part.indices(self.length)
         if stop <= start:
             raise ValueError(f"{self.name}[{start}:{stop}] is empty")

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,24 @@ from .flow import Flow
 from .isa import Base, Condition, Direction, Move, Operand, Port, Strobe
 from .linker import Rom
 from .pointers import Pointers
+
+
+class Step(enum.Enum, shape=4):
+    """What is done with an instruction."""
+
+    START = 0
+    DECODE = 1
+    EXECUTE = 2
+    PUSH = 3
+    ROW = 4
+    LOW = 5
+    HIGH = 6
+    READ = 7
+    KEEP = 8
+    MOVE = 9
+    END = 10
+    FETCH = 11
+    BYTE = 12
 
 
 class Sequencer(wiring.Component):
@@ -61,7 +79,9 @@ class Sequencer(wiring.Component):
     """
 
     def __init__(self, rom: Rom, pad: bytes, *, observe: bool | None = None):
-        self._rom, self._init, self._observe = rom, bytes(pad), observe
+        self._rom, self._observe = rom, observe
+        self.pad = Memory(shape=8, depth=len(pad), init=pad)
+        self.step, self.flow, self.exchange = Signal(Step), Flow(rom), Exchange()
         super().__init__(
             {
                 "sponge_cmd": Out(stream.Signature(Start)),
@@ -100,15 +120,14 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.pad = pad = Memory(shape=8, depth=len(self._init), init=self._init)
-        m.submodules.flow = self.flow = Flow(self._rom)
+        m.submodules.pad = pad = self.pad
+        m.submodules.flow = self.flow
         m.submodules.pointers = self.pointers = Pointers()
         m.submodules.alu = self.alu = Alu()
-        m.submodules.exchange = self.exchange = Exchange()
+        m.submodules.exchange = self.exchange
         m.submodules.conditions = self.conditions = Conditions()
         self.read, self.write = pad.read_port(), pad.write_port()
         self.op, self.data = Signal(8, reset_less=True), self.flow.data
-        self.starting = Signal()
         self._decode(m)
         self._connect(m)
         self._steps(m)
@@ -207,35 +226,35 @@ class Sequencer(wiring.Component):
             self.sponge_cmd.payload.as_value().eq(Mux(is_.derive, 1 << 3, self.data[:5]) | 7 << 5),
             self.read.en.eq(0),
         ]
-        with m.FSM(name="fsm"):
-            with m.State("START"):  # the first byte of code is fetched
-                m.next = "DECODE"
-            with m.State("DECODE"):
-                m.d.comb += [flow.advance.eq(1), self.starting.eq(1)]
+        with m.Switch(self.step):
+            with m.Case(Step.START):  # the first byte of code is fetched
+                m.d.sync += self.step.eq(Step.DECODE)
+            with m.Case(Step.DECODE):
+                m.d.comb += flow.advance.eq(1)
                 m.d.sync += op.eq(self.data)
-                m.next = "EXECUTE"
-            with m.State("EXECUTE"):
+                m.d.sync += self.step.eq(Step.EXECUTE)
+            with m.Case(Step.EXECUTE):
                 self._execute(m)
-            with m.State("PUSH"):  # the second half of a CALL or VECTOR
+            with m.Case(Step.PUSH):  # the second half of a CALL or VECTOR
                 m.d.comb += [flow.push.eq(1), flow.push_half.eq(1)]
                 m.d.comb += [flow.enter.eq(op[5]), flow.branch.eq(~op[5]), flow.advance.eq(~op[5])]
-                m.next = "DECODE"
+                m.d.sync += self.step.eq(Step.DECODE)
 
             # a row of the table into the pointers
-            with m.State("ROW"):
+            with m.Case(Step.ROW):
                 m.d.comb += flow.lookup.eq(1)
-                m.next = "LOW"
-            with m.State("LOW"):
+                m.d.sync += self.step.eq(Step.LOW)
+            with m.Case(Step.LOW):
                 m.d.comb += [flow.lookup.eq(1), flow.half.eq(1), pointers.load_low.eq(1)]
-                m.next = "HIGH"
-            with m.State("HIGH"):
+                m.d.sync += self.step.eq(Step.HIGH)
+            with m.Case(Step.HIGH):
                 m.d.comb += [pointers.load_high.eq(1), self.read.en.eq(1)]  # the byte read tells a length
-                m.next = "READ"
+                m.d.sync += self.step.eq(Step.READ)
                 with m.If(is_.two & ~self.second):
-                    m.next = "EXECUTE"
+                    m.d.sync += self.step.eq(Step.EXECUTE)
 
             # the first byte of a move; LESS reads two
-            with m.State("READ"):
+            with m.Case(Step.READ):
                 m.d.comb += [
                     self.read.en.eq(1),
                     pointers.from_dest.eq(is_.less),
@@ -243,34 +262,34 @@ class Sequencer(wiring.Component):
                     exchange.begin.eq(1),
                     alu.preset.eq(is_.less | is_.increment),
                 ]
-                m.next = "MOVE"
+                m.d.sync += self.step.eq(Step.MOVE)
                 with m.If(is_.less):
-                    m.next = "KEEP"
-            with m.State("KEEP"):
+                    m.d.sync += self.step.eq(Step.KEEP)
+            with m.Case(Step.KEEP):
                 m.d.comb += [self.read.en.eq(1), alu.keep.eq(1)]
-                m.next = "MOVE"
-            with m.State("MOVE"):
+                m.d.sync += self.step.eq(Step.MOVE)
+            with m.Case(Step.MOVE):
                 self._move(m)
-            with m.State("END"):
+            with m.Case(Step.END):
                 m.d.comb += exchange.ending.eq(1)
                 with m.If(self.sponge_i.ready):
-                    m.next = "DECODE"
+                    m.d.sync += self.step.eq(Step.DECODE)
 
             # an instruction BYTE
-            with m.State("FETCH"):
+            with m.Case(Step.FETCH):
                 m.d.comb += self.read.en.eq(1)
-                m.next = "BYTE"
-            with m.State("BYTE"):
+                m.d.sync += self.step.eq(Step.BYTE)
+            with m.Case(Step.BYTE):
                 m.d.comb += [alu.update.eq(1), flow.advance.eq(1)]
-                m.next = "DECODE"
+                m.d.sync += self.step.eq(Step.DECODE)
 
     def _move(self, m):
-        """The state MOVE: byte after byte until the count is zero."""
+        """The step MOVE: byte after byte until the count is zero."""
         is_, exchange = self.is_, self.exchange
         with m.If(self.pointers.finished):
-            m.next = "DECODE"
+            m.d.sync += self.step.eq(Step.DECODE)
             with m.If(is_.ends):
-                m.next = "END"
+                m.d.sync += self.step.eq(Step.END)
         with m.Else():
             m.d.comb += exchange.moving.eq(1)
             with m.If(exchange.moved):
@@ -281,14 +300,14 @@ class Sequencer(wiring.Component):
                     self.flow.advance.eq(is_.code),
                 ]
                 with m.If(is_.less):
-                    m.next = "KEEP"
+                    m.d.sync += self.step.eq(Step.KEEP)
             with m.If(is_.take & (self.op[:3] == Port.TRNG) & self.trng_alarm):
-                m.next = "DECODE"
+                m.d.sync += self.step.eq(Step.DECODE)
 
     def _execute(self, m):
-        """The state EXECUTE: whatever needs no more than the operand behind the opcode."""
+        """The step EXECUTE: whatever needs no more than the operand behind the opcode."""
         op, flow, pointers, holds = self.op, self.flow, self.pointers, self.conditions.holds
-        m.next = "DECODE"
+        m.d.sync += self.step.eq(Step.DECODE)
         with m.Switch(op):
             with m.Case("000-----"):  # BRANCH
                 m.d.comb += [flow.branch.eq(holds), flow.advance.eq(1)]
@@ -303,17 +322,17 @@ class Sequencer(wiring.Component):
                     flow.advance.eq(~op[5]),
                     flow.hold.eq(1),
                 ]
-                m.next = "PUSH"
+                m.d.sync += self.step.eq(Step.PUSH)
             with m.Case("100-----"):  # MOVE
                 m.d.comb += [pointers.load_operand.eq(1), flow.advance.eq(1)]
-                m.next = "ROW"
+                m.d.sync += self.step.eq(Step.ROW)
             with m.Case("1101----"):  # DERIVE
                 m.d.comb += [self.sponge_cmd.valid.eq(1), pointers.load_operand.eq(1)]
                 with m.If(self.sponge_cmd.ready):
                     m.d.sync += op.eq(Move.GIVE_END)
-                    m.next = "ROW"
+                    m.d.sync += self.step.eq(Step.ROW)
                 with m.Else():
-                    m.next = "EXECUTE"
+                    m.d.sync += self.step.eq(Step.EXECUTE)
             with m.Case("11100---"):  # RETURN_IF
                 m.d.comb += flow.leave.eq(holds)
             with m.Case("11101---"):
@@ -324,12 +343,12 @@ class Sequencer(wiring.Component):
                 with m.Elif(op[0] | self.spi_i.ready):  # not before the last byte is through
                     m.d.sync += self.spi_select.eq(op[0])
                 with m.Else():
-                    m.next = "EXECUTE"
+                    m.d.sync += self.step.eq(Step.EXECUTE)
             with m.Case("11111---"):
                 self._operand(m)
             with m.Default():  # BYTE
                 m.d.comb += [pointers.load_operand.eq(1), flow.advance.eq(~self.is_.short)]
-                m.next = "FETCH"
+                m.d.sync += self.step.eq(Step.FETCH)
 
     def _strobe(self, m):
         with m.Switch(self.op[:3]):
@@ -338,7 +357,7 @@ class Sequencer(wiring.Component):
             with m.Case(Strobe.SPONGE_END):
                 m.d.comb += self.exchange.ending.eq(1)
                 with m.If(~self.sponge_i.ready):
-                    m.next = "EXECUTE"
+                    m.d.sync += self.step.eq(Step.EXECUTE)
             with m.Case(Strobe.SPONGE_CLEAR):
                 m.d.comb += self.sponge_clear.eq(1)
             with m.Case(Strobe.SEND):
@@ -353,7 +372,7 @@ class Sequencer(wiring.Component):
         done, operand = Signal(), self.data
         m.d.comb += [done.eq(1), self.flow.advance.eq(done)]
         with m.If(~done):
-            m.next = "EXECUTE"
+            m.d.sync += self.step.eq(Step.EXECUTE)
         with m.Switch(self.op[:3]):
             with m.Case(Operand.START):
                 m.d.comb += [self.sponge_cmd.valid.eq(1), done.eq(self.sponge_cmd.ready)]
@@ -376,5 +395,5 @@ class Sequencer(wiring.Component):
         m.submodules.marks = memory = Memory(shape=5, depth=len(marks), init=marks)
         mark = memory.read_port()
         m.d.comb += [mark.addr.eq(self.flow.address), mark.en.eq(~self.flow.hold)]
-        with m.If(self.starting & mark.data[4]):
+        with m.If((self.step == Step.DECODE) & mark.data[4]):
             m.d.sync += self.phase.eq(mark.data)
