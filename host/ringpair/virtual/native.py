@@ -21,7 +21,7 @@ class NativeParameters(ctypes.Structure):
     """Divisors instead of baud rates."""
 
     _fields_ = [
-        *((name, c_uint32) for name in ("admin_divisor", "peer_divisor", "settle", "two_phase", "trace", "log")),
+        *((name, c_uint32) for name in ("admin_divisor", "peer_divisor", "settle", "trace", "log")),
         ("flash", NativeFlash),
         ("seed", c_uint64),
     ]
@@ -98,14 +98,13 @@ def load(library: Path) -> ctypes.CDLL:
     return native
 
 
-def native_parameters(p: Parameters, two_phase: bool, trace: bool, log: frozenset[EventKind]) -> NativeParameters:
+def native_parameters(p: Parameters, trace: bool, log: frozenset[EventKind]) -> NativeParameters:
     """Times and rates in cycles."""
     flash = p.flash
     return NativeParameters(
         admin_divisor=p.divisor(p.admin_baud),
         peer_divisor=p.divisor(p.peer_baud),
         settle=p.settle_cycles,
-        two_phase=two_phase,
         trace=trace,
         log=sum(1 << kind for kind in log),
         flash=NativeFlash(

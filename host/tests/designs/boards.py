@@ -9,9 +9,9 @@ from .exerciser import Exerciser
 
 
 @functools.cache
-def library(**arguments) -> Path:
+def library(reference=False, **arguments) -> Path:
     """Compiled exerciser; see `Exerciser` for the arguments."""
-    return build(Exerciser(**arguments))
+    return build(Exerciser(**arguments), reference=reference)
 
 
 def flash_command(data: bytes, answer: int = 0) -> bytes:
