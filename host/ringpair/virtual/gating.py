@@ -9,6 +9,7 @@ Beamer and Donofrio, "Efficiently Exploiting Low Activity Factors to Accelerate 
 What the text of a model looks like is a matter of the version of Yosys: everything unexpected is refused.
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ NAME = re.compile(r"\b(?:memory_)?[pi]_\w+")
 TARGET = re.compile(r"^\s*([pi]_\w+)(\.next)?(?:\.slice<[\d,]+>\(\))? = ", re.MULTILINE)
 MEMORY_WRITE = re.compile(r"\b(memory_\w+)\.update\(")
 ALIAS = re.compile(r"^\t([pi]_\w+) = ([pi]_\w+(?:\.curr)?);$")
-MEMBER = re.compile(r"^\t(?:/\*\w+\*/ )?(value|wire|memory)<(\d+)> (\w+)", re.MULTILINE)
+MEMBER = re.compile(r"^\t(?:/\*\w+\*/ )?(?:value|wire|memory)<\d+> (\w+)", re.MULTILINE)
 ANSWER, ASKED = "p_flash__cipo", ("p_flash__cs__n", "p_flash__sck", "p_flash__copi")
 """An input that the world outside finds from outputs within the same cycle."""
 CLOCK, RESET = "p_clk", "p_rst"
@@ -96,12 +97,10 @@ def gated(header: str, model: str) -> str:
     if not found:
         raise UnexpectedModelError("no eval() of p_top")
     local = {name: int(width) for width, name in re.findall(r"^\tvalue<(\d+)> (\w+);$", found[1], re.MULTILINE)}
-    members = {name: kind for kind, _, name in MEMBER.findall(header)}
     statements = list(_statements(_without_aliases(found[1], local)))
     parts = _parts(_grouped([*statements, Statement("", {ANSWER}, set(ASKED), "outside")]))
-    outputs = set(re.findall(r"^\t/\*output\*/ wire<\d+> (\w+)", header, re.MULTILINE))
     empty = "bool p_top::eval(performer *performer) { return true; }\n"
-    return model[: found.start()] + empty + _class(parts, local, members, outputs) + model[found.end() :]
+    return model[: found.start()] + empty + str(_Class(parts, local, header)) + model[found.end() :]
 
 
 def _without_aliases(body: str, local: dict[str, int]) -> str:
@@ -140,7 +139,7 @@ def _statements(body: str) -> Iterator[Statement]:
 
 def _grouped(statements: list[Statement]) -> list[Statement]:
     """Each with the module it belongs to; a signal without a name goes where it is read first."""
-    readers = defaultdict(list)
+    readers: dict[str, list[Statement]] = defaultdict(list)
     for s in statements:
         for name in s.reads:
             readers[name].append(s)
@@ -155,18 +154,18 @@ def _grouped(statements: list[Statement]) -> list[Statement]:
 
 def _parts(statements: list[Statement]) -> list[Part]:
     """Runs of statements of one module, each as long as the order allows; small neighbors are joined."""
-    writers = defaultdict(list)
+    writers: dict[str, list[Statement]] = defaultdict(list)
     for s in statements:
         for name in s.writes:
             writers[name].append(s)
-    missing = {s: {w for name in s.reads for w in writers[name] if w is not s} for s in statements}
+    missing = {s: {w for name in s.reads for w in writers[name]} - {s} for s in statements}
     parts: list[Part] = []
     left = list(statements)
     while left:
         ready = [s for s in left if not missing[s]]
         if not ready:
             raise UnexpectedModelError("signals that depend on each other without a register in between")
-        groups = defaultdict(int)
+        groups: dict[str, int] = defaultdict(int)
         for s in ready:
             groups[s.group] += len(s.text)
         group = max(groups, key=lambda g: (groups[g], g))
@@ -184,7 +183,7 @@ def _joined(parts: list[Part]) -> list[Part]:
     """Neighbors joined while one is too small to be tested alone, or there are too many."""
     least = SMALL
     while True:
-        sizes = [a.size + b.size for a, b in zip(parts, parts[1:], strict=False)]
+        sizes = [a.size + b.size for a, b in itertools.pairwise(parts)]
         small = [k for k in range(len(sizes)) if 0 < min(parts[k].size, parts[k + 1].size) < least]
         if not small or len(parts) == 1:
             if len(parts) <= PARTS:
@@ -195,59 +194,84 @@ def _joined(parts: list[Part]) -> list[Part]:
         parts[k : k + 2] = [Part(parts[k].statements + parts[k + 1].statements)]
 
 
-def _class(parts: list[Part], local: dict[str, int], members: dict[str, str], outputs: set[str]) -> str:
-    """The C++ of `p_gated`."""
-    readers: dict[str, int] = defaultdict(int)
-    writers: dict[str, int] = defaultdict(int)
-    for k, part in enumerate(parts):
-        for name in part.reads:
-            readers[name] |= 1 << k
-        for name in part.writes:
-            writers[name] |= 1 << k
-    own = {n for n in local if writers[n].bit_count() == 1 and not readers[n] & ~writers[n]}
-    inputs = [n for n in readers if members.get(n) == "value" and not writers[n]]
-    unknown = [n for n in readers if n not in writers and n not in members]
-    if unknown:
-        raise UnexpectedModelError(f"nothing drives {sorted(unknown)[0]}")
-    wakes = {n: f"{readers[n]:#x}u" for n in [*readers, *writers]}
+class _Class:
+    """The C++ of `p_gated`: what a signal wakes is a word with a bit for each part that reads it."""
 
-    lines = ["struct p_gated : p_top {"]
-    lines += ["static constexpr bool posedge_p_clk = true;", f"static constexpr value<1> {RESET}{{0u}};"]
-    lines += [f"static constexpr uint64_t wakes_{n} = {wakes[n]};" for n in inputs]
-    lines += ["uint64_t awake = ~UINT64_C(0), next = 0;"]
-    lines += [f"value<{local[n]}> {n};" for n in local if writers[n] and n not in own]
-    late: list[list[str]] = []
-    for k, part in enumerate(parts):
+    def __init__(self, parts: list[Part], local: dict[str, int], header: str) -> None:
+        self.parts, self.local = parts, local
+        self.outputs = set(re.findall(r"^\t/\*output\*/ wire<\d+> (\w+)", header, re.MULTILINE))
+        self.inputs = re.findall(r"^\t/\*input\*/ value<\d+> (\w+)", header, re.MULTILINE)
+        self.readers: dict[str, int] = defaultdict(int)
+        self.writers: dict[str, int] = defaultdict(int)
+        for k, part in enumerate(parts):
+            for name in part.reads:
+                self.readers[name] |= 1 << k
+            for name in part.writes:
+                self.writers[name] |= 1 << k
+        unknown = sorted(self.readers.keys() - self.writers.keys() - set(MEMBER.findall(header)))
+        if unknown:
+            raise UnexpectedModelError(f"nothing drives {unknown[0]}")
+
+    def __str__(self) -> str:
+        declarations = [
+            "static constexpr bool posedge_p_clk = true;",
+            f"static constexpr value<1> {RESET}{{0u}};",
+            *(f"static constexpr uint64_t wakes_{name} = {self.wakes(name)};" for name in self.inputs),
+            "uint64_t awake = ~UINT64_C(0), next = 0;",
+            *(f"value<{self.local[n]}> {n};" for n in self.local if self.writers[n] and not self.inner(n)),
+        ]
+        functions = [line for k, part in enumerate(self.parts) if not part.answer for line in self.part(k)]
+        lines = ["struct p_gated : p_top {", *declarations, *functions, *self.evaluate(), *self.commit(), "};"]
+        return "\n".join(lines) + "\n"
+
+    def wakes(self, name: str) -> str:
+        """The word of a signal."""
+        return f"{self.readers[name]:#x}u"
+
+    def inner(self, name: str) -> bool:
+        """Of no use outside of one part."""
+        return self.writers[name].bit_count() == 1 and not self.readers[name] & ~self.writers[name]
+
+    def registers(self, k: int, *, late: bool) -> list[str]:
+        """Take their new value at the end of their part or, if a later part or the board reads them, after all."""
+        names = sorted(n.removesuffix(".next") for n in self.parts[k].writes if n.endswith(".next"))
+        return [
+            f"next |= {n}.curr != {n}.next ? {self.wakes(n)} : 0; {n}.curr = {n}.next;"
+            for n in names
+            if bool(self.readers[n] >> k + 1 or n in self.outputs) == late
+        ]
+
+    def part(self, k: int) -> list[str]:
+        """The function of a part."""
+        part = self.parts[k]
         writes = sorted(part.writes)
-        registers = [n.removesuffix(".next") for n in writes if n.endswith(".next")]
-        crossing = [n for n in writes if readers[n] & ~(1 << k) and not n.startswith("memory_")]
-        if part.answer:
-            late.append([])
-            continue
-        lines.append(f"__attribute__((noinline)) void part_{k}()\n{{")
-        lines += [f"value<{local[n]}> {n};" for n in writes if n in own]
-        lines += [f"const auto was_{n} = {n};" for n in crossing]
-        lines += [MEMORY_WRITE.sub(r"write_memory(\1, ", s.text.rstrip("\n")) for s in part.statements]
-        lines += [f"awake |= was_{n} != {n} ? {wakes[n]} : 0;" for n in crossing]
-        late.append([n for n in registers if readers[n] >> k + 1 or n in outputs])
-        lines += [_commit(n, wakes[n]) for n in registers if n not in late[k]]
-        lines.append("}")
-    lines.append("template <typename Answer> void evaluate(Answer answer)\n{")
-    for k, part in enumerate(parts):
-        if part.answer:
-            lines.append(f"if (answer()) awake |= {wakes[ANSWER]};")
-        else:
-            lines.append(f"if (awake >> {k} & 1) part_{k}();")
-    lines.append("}\nvoid commit_changes()\n{")
-    for k, names in enumerate(late):
-        if names:
-            lines += [f"if (awake >> {k} & 1) {{", *(_commit(n, wakes[n]) for n in names), "}"]
-    for n in sorted(n for n in writers if n.startswith("memory_")):
-        lines.append(f"if (take({n})) next |= {wakes[n]};")
-    lines += ["awake = next;", "next = 0;", "}", "};"]
-    return "\n".join(lines) + "\n"
+        crossing = [n for n in writes if self.readers[n] & ~(1 << k) and not n.startswith("memory_")]
+        return [
+            f"__attribute__((noinline)) void part_{k}()\n{{",
+            *(f"value<{self.local[n]}> {n};" for n in writes if n in self.local and self.inner(n)),
+            *(f"const auto was_{n} = {n};" for n in crossing),
+            *(MEMORY_WRITE.sub(r"write_memory(\1, ", s.text.rstrip("\n")) for s in part.statements),
+            *(f"awake |= was_{n} != {n} ? {self.wakes(n)} : 0;" for n in crossing),
+            *self.registers(k, late=False),
+            "}",
+        ]
 
+    def evaluate(self) -> list[str]:
+        """All parts that are awake; `answer` tells whether it changed the input `ANSWER`."""
+        lines = ["template <typename Answer> void evaluate(Answer answer)\n{"]
+        for k, part in enumerate(self.parts):
+            if part.answer:
+                lines.append(f"if (answer()) awake |= {self.wakes(ANSWER)};")
+            else:
+                lines.append(f"if (awake >> {k} & 1) part_{k}();")
+        return [*lines, "}"]
 
-def _commit(register: str, wakes: str) -> str:
-    r = register
-    return f"next |= {r}.curr != {r}.next ? {wakes} : 0; {r}.curr = {r}.next;"
+    def commit(self) -> list[str]:
+        """The clock's edge."""
+        lines = ["void commit_changes()\n{"]
+        for k in range(len(self.parts)):
+            if late := self.registers(k, late=True):
+                lines += [f"if (awake >> {k} & 1) {{", *late, "}"]
+        memories = sorted(n for n in self.writers if n.startswith("memory_"))
+        lines += [f"if (take({n})) next |= {self.wakes(n)};" for n in memories]
+        return [*lines, "awake = next;", "next = 0;", "}"]
