@@ -94,6 +94,8 @@ class Machine:
             self.leave()
         elif strobe == Strobe.SPONGE_END:
             self.events.append(("sponge", "end"))
+        elif strobe == Strobe.WAIT:
+            assert any(self.levels.get(name) for name in ("ADMIN_FRAME", "PEER_FRAME")), "it would wait for ever"
         elif strobe != Strobe.NOTHING:
             self.events.append((strobe.name.lower().removeprefix("sponge_"),))
 

@@ -544,6 +544,41 @@ def test_timer_and_button_events():
     simulate(Sequencer(p.link(), p.pad.init), __name__, tests=["keeps_time"])
 
 
+def waiting_program():
+    """Tells after each wait, and forgets what ended it."""
+    p = Program()
+    with p.routine("main", returns=False):
+        with p.Loop():
+            p.control(Unit.TIMER, 4)
+            p.wait_event()
+            tell(p, ADMIN_FRAME, PEER_FRAME, TIMER_DONE, BUTTON_SHORT, BUTTON_LONG)
+            p.wait(~ADMIN_FRAME)
+            p.wait(~PEER_FRAME)
+            p.control(Unit.EVENTS, 3)
+    return p
+
+
+@cocotb.test()
+async def waits(dut):
+    bench = await Bench.start(dut)
+    told = bench.monitor("link_i")
+    for number, wake in enumerate(("frames", "frames", "tick", "button_short", "button_long")):
+        await bench.cycles(100)
+        assert not int(told.valid.value)  # nothing happened
+        if wake == "frames":
+            dut.frames.value = 1 << number
+        else:
+            for _ in range(4 if wake == "tick" else 1):
+                await bench.pulse(wake)
+        assert await told.receive(5) == [int(n == number) for n in range(5)]
+        dut.frames.value = 0
+
+
+def test_waiting_for_an_event():
+    p = waiting_program()
+    simulate(Sequencer(p.link(), p.pad.init), __name__, tests=["waits"])
+
+
 def test_converts_cleanly():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

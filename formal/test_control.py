@@ -57,7 +57,8 @@ class AnyPad(wiring.Component):
 
 
 class Progress(wiring.Component):
-    """Any code, any scratchpad, any bytes; all ports ready. Conditions from outside are free."""
+    """Any code, any scratchpad, any bytes; all ports ready. Conditions from outside are free, but that there is always a
+    frame of one side or the other, for which a program may wait."""
 
     def __init__(self, sequencer=Sequencer):
         self.sequencer = sequencer(rom(), bytes(1024), observe=False)
@@ -75,6 +76,7 @@ class Progress(wiring.Component):
         m = Module()
         m.submodules.dut = dut = self.sequencer
         m.d.comb += [value.eq(getattr(self, name)) for name, (_, value) in self.free.items()]
+        m.d.comb += dut.frames.eq(Mux(self.frames.any(), self.frames, 1))
         for port in (dut.sponge_cmd, dut.puf_cmd, dut.sponge_i, dut.link_i, dut.spi_i, dut.puf_i):
             m.d.comb += port.ready.eq(1)
         for port in (dut.sponge_o, dut.link_o, dut.spi_o, dut.puf_o, dut.trng_o):

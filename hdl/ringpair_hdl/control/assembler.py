@@ -278,6 +278,10 @@ class Program:
             raise ValueError(f"the operand of {unit.name} is 0 to 255, not {value}")
         self._emit(Plain(Base.OPERAND | unit, data=bytes([value])))
 
+    def wait_event(self) -> None:
+        """Rest until a frame is there, the timer is done, or the button was pressed."""
+        self._emit(Plain(Base.STROBE | Strobe.WAIT))
+
     def control(self, unit: Unit, argument: int = 0) -> None:
         match unit:
             case Unit.SPONGE:

@@ -28,6 +28,8 @@ class Conditions(wiring.Component):
         Start the timer (0: stop it) with an operand; forget the events that are set in it.
     timer_runs
         The timer counts.
+    event
+        A frame is there, the timer is done, or the button was pressed.
     """
 
     op: In(8)
@@ -40,6 +42,7 @@ class Conditions(wiring.Component):
     set_timer: In(1)
     forget: In(1)
     timer_runs: Out(1)
+    event: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -58,6 +61,9 @@ class Conditions(wiring.Component):
                 m.d.sync += event.eq(1)
             with m.Elif(self.forget & self.operand[bit]):
                 m.d.sync += event.eq(0)
+
+        frames = [self.levels[c] for c in (Condition.ADMIN_FRAME, Condition.PEER_FRAME)]
+        m.d.comb += self.event.eq(Cat(done, short, long, frames).any())
 
         own = {Condition.TIMER_DONE: done, Condition.BUTTON_SHORT: short, Condition.BUTTON_LONG: long}
         level = Cat(own.get(c, self.levels[c]) for c in Condition)

@@ -120,6 +120,7 @@ class Strobe(IntEnum):
     SEND = 4
     DROP = 5
     ABORT = 6
+    WAIT = 7  # until a frame is there, the timer is done, or the button was pressed
 
 
 class Operand(IntEnum):

@@ -358,6 +358,9 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.exchange.ending.eq(1)
                 with m.If(~self.sponge_i.ready):
                     m.d.sync += self.step.eq(Step.EXECUTE)
+            with m.Case(Strobe.WAIT):
+                with m.If(~self.conditions.event):
+                    m.d.sync += self.step.eq(Step.EXECUTE)
             with m.Case(Strobe.SPONGE_CLEAR):
                 m.d.comb += self.sponge_clear.eq(1)
             with m.Case(Strobe.SEND):

@@ -105,6 +105,9 @@ def add_main(p: Program, v: Memory) -> None:
                     loop.again()
             with p.If(~BUTTON):
                 p.set(v.permitting, 0)
+            p.test(v.permitting, 1)
+            with p.If(ZERO):
+                p.wait_event()
 
     # A press that permitted an enrollment does nothing else.
     with p.routine("on_long_press"):
