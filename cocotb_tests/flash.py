@@ -1,4 +1,5 @@
-"""`ringpair_protocol.nor.NorFlash` on the pins of a device under test."""
+"""`ringpair_protocol.nor.NorFlash` on the pins of a device under test: bit by bit in Python, or, for whole devices,
+with the bits in Verilog and Python once a byte."""
 
 import cocotb
 from cocotb.triggers import FallingEdge, First, RisingEdge
@@ -11,7 +12,7 @@ class FlashPins:
     def __init__(self, bench, flash, *, speedup=1.0, prefix=""):
         self.flash, self.speedup = flash, speedup
         self.sck, self.cs_n, self.copi, self.cipo = (
-            getattr(bench.dut, prefix + name) for name in ("sck", "cs_n", "copi", "cipo")
+            getattr(bench.dut, prefix + name, None) for name in ("sck", "cs_n", "copi", "cipo")
         )
         self.last = get_sim_time("ns")
         self.high_since = None
@@ -52,3 +53,35 @@ class FlashPins:
                 byte = byte << 1 | int(self.copi.value)
                 assert await First(falling, end) is falling, "chip select rose while SCK was high"
             self.flash.transfer(byte)
+
+
+FLASH_SHIFTER = """module flash_shifter(input sck, cs_n, copi, output cipo, input [7:0] answer,
+                     output reg [7:0] data = 0, output reg [2:0] place = 0, output reg full = 0);
+  assign cipo = answer[3'd7 - place];
+  always @(posedge sck) data <= {data[6:0], copi};
+  always @(negedge sck) place <= place + 1;
+  always @(posedge sck or posedge cs_n) full <= !cs_n && place == 7;
+endmodule
+"""
+"""SPI mode 0 at the flash's end: in with the rising edge of SCK, out with the falling one; `full` rises with a byte."""
+
+
+class FlashBytes(FlashPins):
+    """The same behind a `flash_shifter`, whose `data`, `place`, `full`, `answer` are ports with the same prefix."""
+
+    def __init__(self, bench, flash, *, speedup=1.0, prefix=""):
+        self.data, self.place, self.full, self.answer = (
+            getattr(bench.dut, prefix + name) for name in ("data", "place", "full", "answer")
+        )
+        super().__init__(bench, flash, speedup=speedup, prefix=prefix)
+
+    async def transaction(self):
+        full, end = RisingEdge(self.full), RisingEdge(self.cs_n)
+        while True:
+            self.advance()
+            self.answer.value = self.flash.peek()
+            if await First(full, end) is end:
+                place = int(self.place.value)
+                assert place == 0, f"chip select rose after {place} bits of a byte"
+                return
+            self.flash.transfer(int(self.data.value))

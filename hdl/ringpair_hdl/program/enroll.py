@@ -33,6 +33,7 @@ from .memory import ENROLLING, Memory
 
 CHUNK = 64
 """Bytes of a sector that are looked at in one go."""
+CHUNKS = records.SECTOR // CHUNK
 REGION_SECTORS = records.JOURNAL_SECTORS
 
 
@@ -54,7 +55,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
 
     with p.routine("erase_sectors"):
         p.set(v.address[2], 0)
-        p.set(v.count, records.SECTOR // CHUNK)
+        p.set(v.count, CHUNKS)
         p.call("flash_read")
         with p.Loop() as loop:
             p.take(Port.SPI, v.buffer[:CHUNK])
