@@ -81,9 +81,9 @@ async def compare_refusals(board, model):
         first = {Opcode.ENROLL_CONFIRM: msg.E3, Opcode.IMPORT: msg.REVOKE}.get(opcode, records.MAX_PEERS)
         codes.add(await compare(board, model, bytes([opcode]) + bytes([first] * min(lengths))))
     codes.add(await compare(board, model, bytes([Opcode.ENROLL]) + start_enrollment(bytes(16))))
-    for number in (*range(PEERS), 0xFF):
+    for number in (0, 0xFF):
         codes.add(await compare(board, model, bytes([Opcode.PEER, number])))
-    for body in ((0, 2), (0xFF, Carrier.WIRE), (PEERS - 1, Carrier.WIRE), (PEERS - 1, Carrier.TUNNEL)):
+    for body in ((0, 2), (0xFF, Carrier.WIRE), (PEERS - 1, Carrier.TUNNEL)):
         codes.add(await compare(board, model, bytes([Opcode.CONNECT, *body])))
     return codes
 
@@ -188,7 +188,6 @@ async def from_records_to_session_and_reset(dut):
     await garbage_from_the_peer(board)
     await board.refused(Opcode.SEND, b"", Code.BAD_LENGTH)
     await board.refused(Opcode.SEND, bytes(msg.TEXT_MAX + 1), Code.BAD_LENGTH)
-    await board.refused(Opcode.CONNECT, bytes([PEERS - 1, Carrier.WIRE]), Code.NO_SUCH_PEER)  # the session goes on
     await board.command(Opcode.SEND, b"good morning")
     (heard,) = far.receive(await board.message(), Carrier.WIRE)
     assert heard.text == b"good morning"
