@@ -33,7 +33,8 @@ from cocotb_tests.line import Line
 
 DIVISOR = 4
 BUDGET = 16
-PEERS = 2
+PEERS = {1: 2, 2: 1}
+"""Places for pairings, by the number of boards."""
 TICK_CLOCKS, TICKS_PER_SECOND = 1024, 49
 PRESS_TICKS_PER_SECOND = 4
 SHORT_PRESS, LONG_PRESS = 4 * TICK_CLOCKS, (10 * PRESS_TICKS_PER_SECOND + 4) * TICK_CLOCKS
@@ -47,12 +48,12 @@ def short_program(identity, _):
 
 
 @contextmanager
-def shortened():
+def shortened(peers):
     """While a top is elaborated: see the head of this module."""
     button = partial(Button, tick_clocks=TICK_CLOCKS, ticks_per_second=PRESS_TICKS_PER_SECOND)
     with (
-        patch.object(records, "MAX_PEERS", PEERS),
-        patch.object(handshake, "MAX_PEERS", PEERS),
+        patch.object(records, "MAX_PEERS", peers),
+        patch.object(handshake, "MAX_PEERS", peers),
         patch.object(enroll, "CHUNKS", 1),
         patch.object(device_module, "Trng", partial(Trng, decimation=4)),
         patch.object(device_module, "Button", button),
@@ -70,7 +71,7 @@ def board(clock_mhz=1):
 
 def simulate_boards(count, test_module, test, *, clock_mhz=1):
     """Run one cocotb test on so many boards."""
-    with shortened():
+    with shortened(PEERS[count]):
         boards, parameters = Boards(count, clock_mhz), {"clock_mhz": clock_mhz}
         simulate(boards, test_module, tests=[test], parameters=parameters, sources=[FLASH_SHIFTER])
 

@@ -83,7 +83,7 @@ async def compare_refusals(board, model):
     codes.add(await compare(board, model, bytes([Opcode.ENROLL]) + start_enrollment(bytes(16))))
     for number in (0, 0xFF):
         codes.add(await compare(board, model, bytes([Opcode.PEER, number])))
-    for body in ((0, 2), (0xFF, Carrier.WIRE), (PEERS - 1, Carrier.TUNNEL)):
+    for body in ((0, 2), (0xFF, Carrier.WIRE), (PEERS[1] - 1, Carrier.TUNNEL)):
         codes.add(await compare(board, model, bytes([Opcode.CONNECT, *body])))
     return codes
 
@@ -129,7 +129,7 @@ async def garbage_from_the_peer(board):
 @cocotb.test()
 async def from_factory_to_enrolled(dut):
     counts = silicon(1)
-    bench, board = await power_up(dut, (counts, blank()))
+    _, board = await power_up(dut, (counts, blank()))
     assert board.identity == own_identity()
     await board.rest()
     assert board.secrets() == []
@@ -163,7 +163,7 @@ async def from_records_to_session_and_reset(dut):
     entry = enroll_model(model)
     puzzle, _, _, _ = make_puzzles(entry, FAR, PAIR_KEY)
     model_command(model, Opcode.IMPORT, puzzle)
-    bench, board = await power_up(dut, (counts, copy(flash)))
+    _, board = await power_up(dut, (counts, copy(flash)))
     await board.rest()
     assert board.secrets() == []
     assert board.leds() == READY

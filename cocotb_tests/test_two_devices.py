@@ -104,7 +104,7 @@ def paired_models(identity):
 
 @cocotb.test()
 async def from_blank_flash_to_text(dut):
-    bench, a, b = await power_up(dut, (silicon(1), blank(1)), (silicon(2), blank(2)))
+    _, a, b = await power_up(dut, (silicon(1), blank(1)), (silicon(2), blank(2)))
     wire = Wire(a, b)
     other = cocotb.start_soon(b.enroll())
     entries = await a.enroll(), await other
@@ -148,7 +148,7 @@ async def loss_reordering_and_power_cut(dut):
     await sent(bench, wire, msg.DATA)
     first = wire.last[msg.DATA]
     await text(a, b, b"second")
-    for message in (first, late[msg.M1], wire.last[msg.M3], wire.last[msg.M2]):
+    for message in (first, wire.last[msg.M3], wire.last[msg.M2]):
         await b.peer.send(frames.encode(message))
     await b.rest()
     assert b.events == []

@@ -18,11 +18,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ringpair_protocol import admin, channel, derivations, device, frames, health, messages, nor, puf, records
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md")
+SEQUENCER = "hdl/ringpair_hdl/control/README.md"
+DOCUMENTS = ("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md", SEQUENCER)
 MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -273,6 +275,73 @@ def secret_table() -> str:
     return table(("field", "bytes", "wiped"), rows)
 
 
+INSTRUCTIONS = {
+    "BRANCH": ("2", "go to a place in the same page of 256 bytes if a condition holds, or if it does not"),
+    "SKIP": ("2", "1 to 8 bytes forward on ZERO or CARRY, or their contrary"),
+    "JUMP": ("2", "go anywhere"),
+    "CALL": ("3", "the way back goes on the return stack"),
+    "VECTOR": ("5", "CALL of one of the most frequent routines, in one byte"),
+    "MOVE": ("7 + length, 11 + length with two fields", "a run of bytes: GIVE, TAKE, CHECK, CRYPT, or COPY, LESS, …"),
+    "BYTE": ("4, 5 with an address", "{ops} with a constant, on one byte of the scratchpad"),
+    "DERIVE": ("15", "start the sponge with a label of the table: one row of the derivations"),
+    "RETURN_IF": ("2", "RETURN if a condition holds, or if it does not: {returns}"),
+    "STROBE": ("2", "{strobes}"),
+    "SELECT": ("2", "chip select of the flash; which frame port is meant"),
+    "OPERAND": ("2", "a value to {operands}"),
+}
+"""Cycles and meaning, by the name in ``isa.Base``."""
+
+
+def instruction_table() -> str:
+    """Every kind of instruction with its opcodes; needs Amaranth."""
+    from ringpair_hdl.control import isa
+
+    lists = {"ops": isa.Op, "strobes": isa.Strobe, "operands": isa.Operand, "returns": isa.RETURN_CONDITIONS}
+    names = {key: ", ".join(member.name for member in members) for key, members in lists.items()}
+    bases = list(isa.Base)
+    rows = []
+    for base, following in zip(bases, [*bases[1:], 0x100], strict=True):
+        cycles, meaning = INSTRUCTIONS[base.name]
+        span = f"{hexadecimal(base)} … {hexadecimal(following - 1)}"
+        rows.append((base.name, span, cycles, meaning.format(**names)))
+    return table(("instruction", "opcodes", "cycles", "what it does"), rows)
+
+
+def code_memory_table() -> str:
+    """What lies where in the code memory; needs Amaranth."""
+    from ringpair_hdl.control import isa
+
+    def span(rows: range) -> str:
+        return f"{hexadecimal(2 * rows.start, 3)} … {hexadecimal(2 * rows.stop - 1, 3)}"
+
+    rows = (
+        (span(range(isa.STACK_ROWS)), "return stack: a CALL writes a JUMP here, the only rows that are written"),
+        (span(isa.LABEL_ROWS), "labels of derivations: the fields of their constants"),
+        (span(isa.VECTOR_ROWS), "vectors: JUMPs to the routines called most"),
+        (f"up to {hexadecimal(2 * isa.ROWS - 1, 3)}", "fields of moves, `length6 address10`; free rows above, too"),
+        (f"from there to {hexadecimal((1 << isa.TARGET) - 1, 3)}", "the program"),
+    )
+    return table(("bytes", "what"), rows)
+
+
+def example_table() -> str:
+    """Code memory of the example in the sequencer's README, which is run; needs Amaranth."""
+    text = (ROOT / SEQUENCER).read_text(encoding="utf-8")
+    source = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    if source is None:
+        raise ValueError(f"{SEQUENCER} has no example in Python")
+    names: dict[str, Any] = {}
+    exec(source[1], names)
+    rom = names["rom"]
+    places = sorted((place, name) for name, place in rom.labels.items() if not name.startswith("."))
+    ends = [*(place for place, _ in places[1:]), len(rom)]
+    pieces = [("the table", 0, rom.start)] + [
+        (f"`{name}`", place, end) for (place, name), end in zip(places, ends, strict=True)
+    ]
+    rows = ((hexadecimal(start, 3), what, f"`{rom.data[start:end].hex(' ')}`") for what, start, end in pieces)
+    return table(("address", "what", "bytes"), rows)
+
+
 def program_figures() -> str:
     """Size of the control program (not in a document: it changes with every line of it)."""
     from ringpair_hdl.control.isa import STACK_ROWS, TARGET
@@ -305,6 +374,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise": noise_table,
     "silicon": silicon_table,
     "secrets": secret_table,
+    "instructions": instruction_table,
+    "code-memory": code_memory_table,
+    "example": example_table,
     "program": program_figures,
 }
 

@@ -62,9 +62,6 @@ class Shell:
         self.sims[name] = process = self.start("sim", name, *options, "--json")
         line = process.stdout.readline()
         assert line, process.communicate()
-        deadline = time.monotonic() + PATIENCE_S
-        while not (self.home / "boards" / name / "running.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)  # its name becomes a port a moment after the line
         return json.loads(line)
 
     def unplug(self, name) -> None:

@@ -18,6 +18,7 @@ from ringpair.virtual import (
     Parameters,
     VirtualBoard,
     attach,
+    serve,
 )
 
 from host.tests.designs.boards import flash_command, library
@@ -58,6 +59,19 @@ def test_pty_and_tcp_at_once(board):
             assert ask(tcp, b"\x01a", 1) == b"a"
         with open_serial(alice.port) as pty:
             assert ask(pty, b"\x01b", 1) == b"b"
+
+
+def test_found_by_name_as_soon_as_it_is_announced(board, tmp_path):
+    class Announced(Exception):
+        pass
+
+    def ready(addresses):
+        assert BoardFolder("alice", tmp_path).read_json("running.json") == addresses
+        raise Announced
+
+    with pytest.raises(Announced):
+        serve(board().settings, ready)
+    assert BoardFolder("alice", tmp_path).running() is None
 
 
 def test_newest_tcp_client_takes_over(board):

@@ -8,8 +8,9 @@ import pytest
 from scripts import doc_tables
 
 ROOT = doc_tables.ROOT
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-NEEDS = {"silicon": "numpy", "secrets": "amaranth"}
+PAGES = sorted({ROOT / name for name in doc_tables.DOCUMENTS} | set((ROOT / "docs").glob("*.md")))
+AMARANTH = ("secrets", "instructions", "code-memory", "example")
+NEEDS = {"silicon": "numpy", **dict.fromkeys(AMARANTH, "amaranth")}
 PRINTED_ONLY = {"program"}
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 TEST = re.compile(r"`((?:[a-z_]+/)+test_\w+\.py)(?:::(\w+))?`")
@@ -17,7 +18,7 @@ REFUSAL = re.compile(r"(?:refused [A-Z_]+|no session with peer \d+) \(([A-Z_]+)\
 COMMAND = re.compile(r"python (scripts/\w+\.py)")
 
 tables = [
-    pytest.param(page, name, id=f"{page.name}-{name}")
+    pytest.param(page, name, id=f"{page.relative_to(ROOT)}-{name}")
     for page in (ROOT / name for name in doc_tables.DOCUMENTS)
     for name in doc_tables.tables_in(page.read_text(encoding="utf-8"))
 ]
@@ -51,7 +52,7 @@ def test_an_unknown_table_is_an_error() -> None:
         doc_tables.updated("<!-- table: nonsense -->\n<!-- end of table -->")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_points_to_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = {target for target, _ in LINK.findall(text) if "://" not in target}
@@ -64,7 +65,7 @@ def test_what_a_page_points_to_exists(page: Path) -> None:
     assert not missing, f"{page.name} points to what is not there: {sorted(missing)}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_quoted_refusals_are_what_the_code_says(page: Path) -> None:
     codes = doc_tables.admin.Code
     for name, text in REFUSAL.findall(page.read_text(encoding="utf-8")):

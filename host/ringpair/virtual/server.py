@@ -161,7 +161,6 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop`."""
-        self.folder.write_json("running.json", self.addresses)
         while not self.stopped:
             for key, events in self.selector.select(self._timeout()):
                 key.data(events)
@@ -268,6 +267,7 @@ def serve(settings: Settings, ready: Callable[[dict[str, Any]], None], parent: i
     try:
         if parent is not None:
             server.watch(parent, server.stop)
+        server.folder.write_json("running.json", server.addresses)  # who is told finds it by its name, too
         ready(server.addresses)
         server.run()
     finally:

@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from ringpair_protocol.nor import map_file
 
 from ..errors import RingpairError, UsageError
+from ..home import BOARDS_FOLDER, home
 from .locks import Lock
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
@@ -35,11 +35,6 @@ class BoardBusy(RingpairError):
     """Another process runs this virtual board."""
 
     exit_code = 3
-
-
-def home() -> Path:
-    """The folder of everything this user keeps."""
-    return Path(os.environ.get("RINGPAIR_HOME") or platformdirs.user_data_dir("ringpair"))
 
 
 def socket_path(purpose: str, identity: str) -> Path:
@@ -85,7 +80,7 @@ class BoardFolder:
     name : str
         Name of the board: letters, digits, ``-``, ``_``, ``.``; at most 32.
     base : Path, optional
-        Instead of `home`.
+        Instead of `ringpair.home.home`.
     """
 
     def __init__(self, name: str, base: Path | None = None) -> None:
@@ -94,7 +89,7 @@ class BoardFolder:
                 f"expected a board name of 1 to 32 letters, digits, '-', '_' and '.', got {name!r}: choose another"
             )
         self.name = name
-        self.path = ((base or home()) / "boards" / name).resolve()
+        self.path = ((base or home()) / BOARDS_FOLDER / name).resolve()
         self.flash_path = self.path / "flash.bin"
         self.log_path = self.path / "board.log"
         self._lock = Lock(self.path / "lock")
