@@ -13,7 +13,7 @@ NAMES = {Port.SPONGE: "sponge", Port.LINK: "link", Port.SPI: "spi", Port.PUF: "p
 
 
 class Machine:
-    """Runs the code of a `Rom` until the program aborts a frame; then `events`, `pad` and the flags tell what it did.
+    """Runs the code of a `Rom` until the program ends with a MARK; then `events`, `pad` and the flags tell what it did.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Machine:
         self.steps = 0
 
     def run(self, limit=100_000):
-        while ("abort",) not in self.events[-1:]:
+        while ("mark",) not in self.events[-1:]:
             self.step()
             self.steps += 1
             assert self.steps < limit, "the program does not end"

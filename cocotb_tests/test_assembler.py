@@ -23,7 +23,7 @@ from cocotb_tests.control_machine import Machine
 
 def end(p):
     with p.Loop():
-        p.control(Unit.FRAME, 4)
+        p.control(Unit.MARK)
 
 
 def told(p, **levels):
@@ -185,7 +185,7 @@ def test_observer_sees_a_phase_only_where_it_begins():
     assert sorted(rom.phases.values()) == [3, 4]
     machine = Machine(rom, p.pad.init, {})
     seen = []
-    while ("abort",) not in machine.events:
+    while ("mark",) not in machine.events:
         seen += [rom.phases[machine.pc]] if machine.pc in rom.phases else []
         machine.step()
     assert seen == [4]

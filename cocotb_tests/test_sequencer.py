@@ -83,7 +83,7 @@ class Socket(wiring.Component):
 
 
 async def world(dut, bench, inputs, levels, stall, limit):
-    """Drives every port with random pauses until ABORT; returns the events and the cycles it took."""
+    """Drives every port with random pauses until MARK; returns the events and the cycles it took."""
     queues = {name: list(inputs.get(name, b"")) for name in QUEUES}
     for name, port in LEVELS.items():
         getattr(dut, port).value = int(levels.get(name, 0))
@@ -116,7 +116,7 @@ async def world(dut, bench, inputs, levels, stall, limit):
             events.append(("start", payload & 31))
         if moves("puf_cmd"):
             events.append(("command", int(dut.puf_cmd__payload.value)))
-        for strobe in ("sponge_clear", "send", "drop", "abort"):
+        for strobe in ("sponge_clear", "send", "drop", "mark"):
             if int(getattr(dut, strobe).value):
                 events.append((strobe.removeprefix("sponge_"),))
         now = {"select": int(dut.spi_select.value), "side": int(dut.side.value), "output": int(dut.output.value)}
@@ -127,7 +127,7 @@ async def world(dut, bench, inputs, levels, stall, limit):
                 queues[name].pop(0)
                 valid[name] = False
         await bench.cycles(1)
-        if ("abort",) in events:
+        if ("mark",) in events:
             return events, cycle
     raise AssertionError(f"the program does not end within {limit} cycles; last events: {events[-20:]}")
 
@@ -167,7 +167,7 @@ async def runs(dut):
 
 
 def compare(program, *, inputs=None, levels=None, stall=0.3, limit=60_000, cycles=None):
-    """Run a program on both machines; it must end with ABORT. The scratchpad is given to a port at the end."""
+    """Run a program on both machines; it must end with MARK. The scratchpad is given to a port at the end."""
     inputs, levels = inputs or {}, levels or {}
     machine = Machine(program.link(), program.pad.init, inputs, levels).run()
     plain = Machine(program.link(shorten=False), program.pad.init, inputs, levels).run()
@@ -189,7 +189,7 @@ def show(p):
     for start in range(0, p.pad.size, 32):
         p.give(Port.LINK, wide(p)[start : start + 32])
     with p.Loop():
-        p.control(Unit.FRAME, 4)
+        p.control(Unit.MARK)
 
 
 def wide(p):

@@ -1,12 +1,13 @@
-"""Proofs of the serial line and the frames: lengths on the line, no hang, no byte outside of its part of the memory."""
+"""Proofs of the serial lines and their frames: what is on the line, and that no byte is missed or goes astray."""
+
+from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Assert, Assume, Cover, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
-from ringpair_hdl.link.cobs import TX_START, FrameDecoder, FrameEncoder, Step
-from ringpair_hdl.link.uart import UartReceiver, UartTransmitter
-from ringpair_protocol.frames import MAX_PAYLOAD
+from ringpair_hdl.link.ports import RECEIVED, LinkPorts
+from ringpair_hdl.link.uart import BitClock, UartReceiver, UartTransmitter
 
 from formal.prove import Disproved, mutant, prove, reach
 
@@ -14,72 +15,80 @@ DIVISOR = 4
 
 
 class TransmitterProperties(wiring.Component):
-    """A byte takes ten bits, begins with a start bit and ends with a stop bit; the idle line is high."""
+    """A byte begins with a start bit and takes ten bits, the last one a stop bit; the idle line is high."""
 
     i: In(stream.Signature(8))
 
     def __init__(self, transmitter=UartTransmitter):
-        self.dut = transmitter(DIVISOR)
+        self.dut, self.clock = transmitter(), BitClock(DIVISOR)
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = dut = self.dut
-        m.d.comb += [dut.i.payload.eq(self.i.payload), dut.i.valid.eq(self.i.valid), self.i.ready.eq(dut.i.ready)]
-        age = Signal(range(64))  # cycles since the byte was accepted; 0: none
-        byte = Signal(8)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [age.eq(1), byte.eq(self.i.payload)]
-        with m.Elif(self.i.ready):
-            m.d.sync += age.eq(0)
-        with m.Else():
-            m.d.sync += age.eq(age + 1)
-        place = age - 1
-        with m.If((age == 0) | (place >= 9 * DIVISOR)):
+        m.submodules.dut, m.submodules.clock = dut, clock = self.dut, self.clock
+        load = Signal()
+        m.d.comb += [
+            load.eq(self.i.valid & dut.empty),
+            self.i.ready.eq(dut.empty),
+            dut.data.eq(self.i.payload),
+            dut.load.eq(load),
+            dut.tick.eq(clock.tick),
+            Assume(~ResetSignal()),
+        ]
+        begun, byte = Signal(range(11), init=10), Signal(8)  # bits of the byte that have begun
+        with m.If(load):
+            m.d.sync += [begun.eq(0), byte.eq(self.i.payload)]
+        with m.Elif(clock.tick & (begun != 10)):
+            m.d.sync += begun.eq(begun + 1)
+        with m.If((begun == 0) | (begun == 10)):
             m.d.comb += Assert(dut.tx)
-        with m.Elif(place < DIVISOR):
+        with m.Elif(begun == 1):
             m.d.comb += Assert(~dut.tx)
         with m.Else():
-            m.d.comb += Assert(dut.tx == byte.bit_select((place // DIVISOR - 1)[:3], 1))
-        m.d.comb += Assert(self.i.ready == ((age == 0) | (place == 10 * DIVISOR - 1)))
-        m.d.comb += Assert(age <= 10 * DIVISOR)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.comb += Assert(dut.idle)
-        m.d.comb += Cover((age == 10 * DIVISOR) & self.i.valid)
+            m.d.comb += Assert(dut.tx == byte.bit_select((begun - 2)[:3], 1))
+        m.d.comb += [Assert(begun <= 10), Assert(dut.empty == (begun == 10))]
+        m.d.comb += Cover((begun == 10) & (byte == 0xA5) & self.i.valid)
         return m
 
 
 def test_transmitter():
-    prove(TransmitterProperties(), depth=42)
-    reach(TransmitterProperties(), depth=45)
+    prove(TransmitterProperties(), depth=48)
+    reach(TransmitterProperties(), depth=48)
 
 
 def test_transmitter_proof_can_fail():
-    wrong = mutant(UartTransmitter, "Cat(0, self.i.payload, 1)", "Cat(0, self.i.payload[:7], 1)")
+    wrong = mutant(UartTransmitter, "Cat(0, self.data, 1)", "Cat(0, self.data[:7], 1)")
     with pytest.raises(Disproved):
-        prove(TransmitterProperties(wrong), depth=42, induction=False)
+        prove(TransmitterProperties(wrong), depth=48, induction=False)
 
 
 class LineProperties(wiring.Component):
-    """Transmitter to receiver, any bytes at any time: each byte arrives once, none is damaged."""
+    """What a transmitter sends, a receiver receives, whatever the pauses."""
 
     i: In(stream.Signature(8))
 
     def __init__(self, receiver=UartReceiver):
-        self.tx, self.rx = UartTransmitter(DIVISOR), receiver(DIVISOR)
+        self.tx, self.rx, self.clock = UartTransmitter(), receiver(DIVISOR), BitClock(DIVISOR)
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.tx, m.submodules.rx = tx, rx = self.tx, self.rx
-        m.d.comb += [tx.i.payload.eq(self.i.payload), tx.i.valid.eq(self.i.valid), rx.rx.eq(tx.tx)]
-        m.d.comb += Assume(~ResetSignal())  # a reset in the middle of a byte cuts it
+        m.submodules.tx, m.submodules.rx, m.submodules.clock = tx, rx, clock = self.tx, self.rx, self.clock
+        load = Signal()
+        m.d.comb += [
+            load.eq(self.i.valid & tx.empty),
+            tx.data.eq(self.i.payload),
+            tx.load.eq(load),
+            tx.tick.eq(clock.tick),
+            rx.rx.eq(tx.tx),
+            Assume(~ResetSignal()),  # in the middle of a byte it cuts it
+        ]
         new, old, flying = Signal(8), Signal(8), Signal(2)  # the receiver is behind: two bytes can be on their way
-        m.d.sync += flying.eq(flying + (tx.i.valid & tx.i.ready) - rx.valid)
+        m.d.sync += flying.eq(flying + load - rx.valid)
         m.d.comb += Assert(flying <= 2)
         with m.If(rx.valid):
             m.d.comb += Assert((flying != 0) & (rx.data == Mux(flying == 2, old, new)))
-        with m.If(tx.i.valid & tx.i.ready):
+        with m.If(load):
             m.d.sync += [new.eq(self.i.payload), old.eq(new)]
         m.d.comb += Assert(~rx.error)
         return m
@@ -95,108 +104,111 @@ def test_line_proof_can_fail():
         prove(LineProperties(wrong), depth=64, induction=False)
 
 
-class EncoderProperties(wiring.Component):
-    """It never hangs, and writes only where frames to send are."""
+class KeptProperties(wiring.Component):
+    """A byte received stays for 2 * DIVISOR - 1 cycles, whatever the line does."""
 
+    rx: In(1)
+
+    def __init__(self, receiver=UartReceiver):
+        self.dut = receiver(DIVISOR)
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        since, byte = Signal(range(2 * DIVISOR), init=2 * DIVISOR - 1), Signal(8)
+        m.d.comb += dut.rx.eq(self.rx)
+        with m.If(dut.valid):
+            m.d.sync += [since.eq(0), byte.eq(dut.data)]
+        with m.Elif(since != 2 * DIVISOR - 1):
+            m.d.sync += since.eq(since + 1)
+            m.d.comb += Assert(dut.data == byte)
+        return m
+
+
+def test_byte_is_kept():
+    prove(KeptProperties(), depth=14)
+
+
+def test_byte_is_kept_proof_can_fail():
+    wrong = mutant(UartReceiver, "active & tick & ~stop)", "tick & ~stop)")
+    with pytest.raises(Disproved):
+        prove(KeptProperties(wrong), depth=60, induction=False)
+
+
+class PortsProperties(wiring.Component):
+    """Whatever is in the memory: received bytes are stored in time, its two ports never meet, constants stay."""
+
+    rx: In(2)
+    side: In(1)
+    ready: In(1)
+    drop: In(1)
     i: In(stream.Signature(8))
     send: In(1)
-    abort: In(1)
-    free: In(1)
-    grant: In(1)
-
-    def __init__(self, encoder=FrameEncoder):
-        self.dut = encoder()
-        super().__init__()
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.dut = dut = self.dut
-        m.d.comb += [dut.i.payload.eq(self.i.payload), dut.i.valid.eq(self.i.valid), dut.wipe.eq(0)]
-        m.d.comb += [getattr(dut, name).eq(getattr(self, name)) for name in ("send", "abort", "free", "grant")]
-        refused = Signal()
-        m.d.sync += refused.eq(~self.grant)
-        m.d.comb += Assume(~refused | self.grant)  # the line takes the memory for single cycles
-
-        idle = Signal(range(64))  # cycles in which something is to be done and nothing is written
-        working = Signal()
-        m.d.comb += working.eq(dut.running | dut.storing | dut.busy)
-        with m.If(~working | (dut.write & dut.grant) | self.abort):
-            m.d.sync += idle.eq(0)
-        with m.Elif(idle != 63):
-            m.d.sync += idle.eq(idle + 1)
-        m.d.comb += Assert(idle <= 18)
-
-        used, code = Signal(8), Signal(8)  # bytes of the frame so far, and where the code is due
-        m.d.comb += [used.eq(dut.here - TX_START), code.eq(dut.code - TX_START)]
-        most = MAX_PAYLOAD + 1  # the first code, and the payload
-        m.d.comb += [Assert(used >= 1), Assert(code < used), Assert(dut.step.as_value() <= Step.END.value)]
-        with m.Switch(dut.step):
-            with m.Case(Step.DATA):
-                m.d.comb += Assert(used <= most)
-                m.d.comb += Assert(~dut.running & ~dut.storing | (used < most))
-            for number, step in enumerate((Step.CRC_LOW, Step.CRC_HIGH, Step.CODE, Step.END)):
-                with m.Case(step):
-                    m.d.comb += Assert(used <= most + number)
-                    m.d.comb += Assert(dut.busy)
-        with m.If(dut.write):
-            m.d.comb += Assert((dut.address < 0x80) | (dut.address >= TX_START))
-        with m.If(self.i.ready):
-            m.d.comb += Assert(~dut.busy)
-        m.d.comb += self.i.ready.eq(dut.i.ready)
-        m.d.comb += Cover(dut.done)
-        return m
-
-
-def test_encoder():
-    prove(EncoderProperties(), depth=22)
-
-
-def test_encoder_proof_can_fail():
-    with pytest.raises(Disproved):
-        prove(EncoderProperties(mutant(FrameEncoder, "count.all()", "count == 16")), depth=22)
-    with pytest.raises(Disproved):
-        prove(EncoderProperties(mutant(FrameEncoder, "+ 1 + MAX_PAYLOAD", "+ 2 + MAX_PAYLOAD")), depth=22)
-
-
-class DecoderProperties(wiring.Component):
-    """Any bits and bytes, any time: payload stays in its place, a complete frame stays as it is until accepted."""
-
-    sample: In(1)
-    bit: In(1)
     data: In(8)
-    valid: In(1)
-    accept: In(1)
-    clear: In(1)
 
-    def __init__(self, decoder=FrameDecoder):
-        self.dut = decoder()
+    def __init__(self, ports=LinkPorts):
+        class Ports(ports):
+            """The ports with any memory."""
+
+            def _memory(self, m):
+                with m.If(self.read.en):
+                    m.d.sync += self.read.data.eq(self.free)
+                return self.read, self.write_
+
+        self.dut = dut = Ports((DIVISOR, DIVISOR))
+        dut.free, dut.read, dut.write_ = Signal(8), SimpleNamespace(), SimpleNamespace()
+        for port in (dut.read, dut.write_):
+            port.addr, port.data, port.en = Signal(10), Signal(8), Signal()
+        dut.elaborate, elaborate = lambda platform: self.properties(elaborate(platform)), dut.elaborate
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self.dut
-        names = ("sample", "bit", "data", "valid", "accept", "clear")
-        m.d.comb += [getattr(dut, name).eq(getattr(self, name)) for name in names]
-        with m.If(dut.write):
-            m.d.comb += Assert((dut.address >= 0x80) & (dut.address < TX_START) & ~dut.done)
-        m.d.comb += Assert((dut.address >= 0x7F) | (dut.address <= 1))
-        with m.If(dut.done & (dut.error == 0)):
-            m.d.comb += Assert((dut.length >= 1) & (dut.length <= MAX_PAYLOAD))
-        held, length, error = Signal(), Signal(7), Signal(2)
-        m.d.sync += [held.eq(dut.done & ~self.accept & ~self.clear), length.eq(dut.length), error.eq(dut.error)]
-        with m.If(held):
-            m.d.comb += Assert(dut.done & (dut.length == length) & (dut.error == error))
-        m.d.comb += Cover(dut.done & (dut.error == 0))
+        m.d.comb += [
+            Cat(dut.rx).eq(self.rx),
+            dut.o.ready.eq(self.ready),
+            dut.i.payload.eq(self.i.payload),
+            dut.i.valid.eq(self.i.valid),
+            dut.free.eq(self.data),
+        ]
+        m.d.comb += [getattr(dut, name).eq(getattr(self, name)) for name in ("side", "drop", "send")]
+        return m
+
+    def properties(self, m):
+        dut = self.dut
+        store, end = dut.is_["store"], 2 * DIVISOR
+        for side, receiver in enumerate(dut.receivers):
+            since = Signal(range(end + 1), init=end, name=f"since_{side}")  # the cycle after `valid` is 0
+            m.d.sync += since.eq(Mux(receiver.valid, 0, since + (since != end)))
+            storing = store & (dut.turn == side)
+            m.d.comb += [
+                Assert(~dut.arrived[side] | (since < 4) | storing),  # it begins
+                Assert(~storing | (since < end - 1)),  # and ends while the byte is there
+                Cover(storing & ~dut.second & (since == 5)),
+            ]
+        read, write, pointer = dut.read, dut.write_, dut.read.data
+        within = ~pointer[7] | (pointer <= 0x81) | (pointer >= RECEIVED)  # what pointers are: the simulations show it
+        m.d.comb += [
+            Assert(~(dut.its_send & dut.its_half)),
+            Assert(~(dut.job.encoding & dut.job.half)),
+            Assert(sum(dut.is_.values()) <= 1),
+            Assert(~(write.en & write.addr.matches("1-111011--"))),
+            Assert(~(write.en & read.en & (write.addr == read.addr) & within)),
+        ]
         return m
 
 
-def test_decoder():
-    prove(DecoderProperties(), depth=3)
-    reach(DecoderProperties(), depth=25)
+def test_ports():
+    prove(PortsProperties(), depth=10)
+    reach(PortsProperties(), depth=60)
 
 
-def test_decoder_proof_can_fail():
+def test_ports_proof_can_fail():
+    late = mutant(LinkPorts, "self.turn.eq(side)", "self.turn.eq(side & ~self.drop)")
     with pytest.raises(Disproved):
-        prove(DecoderProperties(mutant(FrameDecoder, " & here[7] & ", " & ")), depth=3)
+        prove(PortsProperties(late), depth=10)
+    wild = mutant(LinkPorts, "Const(0b01000, 5)", "Const(0b01100, 5)")
     with pytest.raises(Disproved):
-        prove(DecoderProperties(mutant(FrameDecoder, "self.done | skip", "skip")), depth=3)
+        prove(PortsProperties(wild), depth=10)

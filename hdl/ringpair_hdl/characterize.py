@@ -14,7 +14,7 @@ from ringpair_protocol import characterize, puf
 from ringpair_protocol.admin import BAUD, IDENTITY_LENGTH, REPLY, Code, Event, Identity, Profile
 from ringpair_protocol.characterize import LENGTHS, MAX_NOISE, MAX_READINGS, READING_BYTES, Opcode
 
-from ringpair_hdl.link import FramePort
+from ringpair_hdl.link import LinkPorts
 from ringpair_hdl.puf.rings import RingReader, RingSignature
 
 __all__ = ["Characterizer"]
@@ -71,13 +71,13 @@ class Characterizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.port = self.port = port = FramePort(self.divisor, report_errors=True)
+        m.submodules.port = self.port = port = LinkPorts((self.divisor, self.divisor))  # one line is used
         m.submodules.reader = self.reader = reader = RingReader(None)
         m.submodules.identity = told = Memory(shape=8, depth=32, init=self.identity.to_bytes())
         m.submodules.buffer = buffer = Memory(shape=8, depth=characterize.BUFFER_BYTES, init=[])
         told_port, read_port, self.write_port = told.read_port(), buffer.read_port(), buffer.write_port()
         wiring.connect(m, reader.rings, wiring.flipped(self.rings))
-        m.d.comb += [port.rx.eq(self.admin_rx), self.admin_tx.eq(port.tx), self.trng_enable.eq(1)]
+        m.d.comb += [port.rx[0].eq(self.admin_rx), self.admin_tx.eq(port.tx[0]), self.trng_enable.eq(1)]
         m.d.comb += self.led.eq(LEDS)
 
         self.opcode, self.code = Signal(8), Signal(8)
@@ -90,15 +90,15 @@ class Characterizer(wiring.Component):
         self.started = Signal()  # the event of that name is out
         error = Signal.like(port.error)
         with m.FSM() as fsm:
-            m.d.comb += self.idle.eq(fsm.ongoing("idle") & self.started & ~port.frame & ~port.busy)
+            m.d.comb += self.idle.eq(fsm.ongoing("idle") & self.started & ~port.busy)
             with m.State("idle"):
                 m.d.sync += [code.eq(Code.OK), left.eq(port.length - 1), self.offset.eq(0)]
                 with m.If(~self.started):
                     self._give(m, Const(Event.STARTED, 8), "identity")
-                with m.Elif(port.frame & port.error.any()):
+                with m.Elif(port.frames[0] & port.error.any()):
                     m.d.sync += [opcode.eq(0), code.eq(Code.BAD_FRAME), error.eq(port.error)]
                     m.next = "head"
-                with m.Elif(port.frame):
+                with m.Elif(port.frames[0]):
                     m.d.comb += port.o.ready.eq(1)
                     m.d.sync += opcode.eq(port.o.payload)
                     with m.If(port.o.valid):

@@ -1,6 +1,6 @@
 """The whole device without pins: ports, flash, rings, noise, button and LEDs, and the sequencer in the middle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
@@ -8,7 +8,7 @@ from ringpair_protocol.admin import BAUD, Identity
 
 from ringpair_hdl.ascon import BufferedModes
 from ringpair_hdl.control import Sequencer
-from ringpair_hdl.link import Button, FramePort
+from ringpair_hdl.link import Button, LinkPorts
 from ringpair_hdl.program import pairing_program
 from ringpair_hdl.puf.engine import PufEngine
 from ringpair_hdl.puf.rings import RingReader, RingSignature
@@ -97,8 +97,7 @@ class Device(wiring.Component):
         m.submodules.reader = reader = RingReader(self.window)
         m.submodules.spi = spi = SpiEngine()
         m.submodules.trng = trng = Trng()
-        m.submodules.admin = admin = FramePort(self.admin_divisor, report_errors=True)
-        m.submodules.peer = peer = FramePort(self.peer_divisor, report_errors=False)
+        m.submodules.link = link = LinkPorts((self.admin_divisor, self.peer_divisor))
 
         wiring.connect(m, seq.sponge_cmd, sponge.cmd)
         wiring.connect(m, seq.sponge_i, sponge.i)
@@ -136,33 +135,24 @@ class Device(wiring.Component):
             self.led.eq(seq.output[:3]),
             self.phase.eq(seq.phase),
         ]
-        self._connect_ports(m, seq, admin, peer)
+        self._connect_ports(m, seq, link)
         resting = ~seq.phase.any() & ~seq.timer_runs & ~button.pressed
-        m.d.comb += self.idle.eq(resting & ~seq.frames.any() & ~admin.busy & ~peer.busy)
+        m.d.comb += self.idle.eq(resting & ~link.busy)
         return m
 
-    def _connect_ports(self, m, seq, admin, peer):
-        """Both frame ports behind the one of the sequencer, chosen by its ``side``."""
+    def _connect_ports(self, m, seq, link):
+        """The lines outside, and the sequencer, whose ``side`` chooses one of them."""
+        wiring.connect(m, link.o, seq.link_o)
+        wiring.connect(m, seq.link_i, link.i)
         m.d.comb += [
-            admin.rx.eq(self.admin_rx),
-            self.admin_tx.eq(admin.tx),
-            peer.rx.eq(self.peer_rx),
-            self.peer_tx.eq(peer.tx),
-            seq.frames.eq(Cat(admin.frame, peer.frame)),
-            seq.length.eq(Mux(seq.side, peer.length, admin.length)),
-            seq.error.eq(Mux(seq.side, 0, admin.error)),
-            seq.link_o.payload.eq(Mux(seq.side, peer.o.payload, admin.o.payload)),
-            seq.link_o.valid.eq(Mux(seq.side, peer.o.valid, admin.o.valid)),
-            seq.link_i.ready.eq(Mux(seq.side, peer.i.ready, admin.i.ready)),
+            link.rx[0].eq(self.admin_rx),
+            self.admin_tx.eq(link.tx[0]),
+            link.rx[1].eq(self.peer_rx),
+            self.peer_tx.eq(link.tx[1]),
+            link.side.eq(seq.side),
+            link.drop.eq(seq.drop),
+            link.send.eq(seq.send),
+            seq.frames.eq(link.frames),
+            seq.length.eq(link.length),
+            seq.error.eq(link.error),
         ]
-        for side, port in enumerate((admin, peer)):
-            chosen = Signal(name=f"chosen_{side}")
-            m.d.comb += [
-                chosen.eq(seq.side == side),
-                port.o.ready.eq(seq.link_o.ready & chosen),
-                port.i.payload.eq(seq.link_i.payload),
-                port.i.valid.eq(seq.link_i.valid & chosen),
-                port.send.eq(seq.send & chosen),
-                port.drop.eq(seq.drop & chosen),
-                port.abort.eq(seq.abort & chosen),
-            ]

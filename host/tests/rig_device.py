@@ -37,7 +37,7 @@ JEDEC = 0xEF4014
 QUANTIZER = puf.Quantizer(puf.MODELED_LAYOUT)
 """That of the virtual board."""
 DESIGN = Design(arguments={"clock_mhz": 1, "budget": BUDGET, "admin_baud": CLOCK_HZ // 4, "peer_baud": CLOCK_HZ // 4})
-SLICE = 500
+SLICE = 1500
 """Cycles in which a byte would have come if one were on its way."""
 BLANK = b"\xff" * STORE_END
 PRESS_SECONDS = 0.1

@@ -1,10 +1,12 @@
 """The modes behind registers, for a caller whose own logic is slow."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
 from ringpair_hdl.ascon.modes import AsconModes, Step
 from ringpair_hdl.ascon.sponge import Item
+
+SILENT = (Step.HASH_IV, Step.LENGTH, Step.SQUEEZE, Step.AEAD_IV, Step.SEPARATOR)
 
 
 class BufferedModes(wiring.Component):
@@ -47,11 +49,13 @@ class BufferedModes(wiring.Component):
         late = Signal()  # such bytes are accepted when the modes take them, others ahead
         waits = Signal()  # the item at hand is such a byte
         taken, room = Signal(), Signal()
+        silent = Signal()  # the step takes nothing from `i`
         m.d.comb += [
             modes.i.payload.eq(item),
             modes.i.valid.eq(full),
+            silent.eq(Cat(modes.step == step for step in SILENT).any()),
             late.eq(aead & (modes.step != Step.KEY_NONCE)),
-            taken.eq(full & modes.i.ready),
+            taken.eq(full & modes.sponge.reading & ~silent),  # `modes.i.ready`, where `o` never holds it up
             room.eq(~full | (taken & ~waits)),
             self.i.ready.eq((taken & waits) | (room & ~late)),
         ]

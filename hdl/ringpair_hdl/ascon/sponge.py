@@ -47,6 +47,7 @@ class AsconSponge(wiring.Component):
     Attributes
     ----------
     state : the `AsconState`.
+    reading : a byte of `i` is wanted, unless the command squeezes; from registers, whatever `o` does.
     resting, control : no command runs; all registers but the state, the FSM's first, one-hot. For proofs.
     """
 
@@ -58,6 +59,7 @@ class AsconSponge(wiring.Component):
 
     def __init__(self, *, mapped=False):
         self.state = AsconState(mapped=mapped)
+        self.reading = Signal()
         self.resting = Signal()
         self.control = Signal(3 + 3 + 3 + 2 + 4)
         super().__init__()
@@ -91,7 +93,7 @@ class AsconSponge(wiring.Component):
         ]
 
         with m.FSM() as fsm:
-            m.d.comb += self.resting.eq(fsm.ongoing("idle"))
+            m.d.comb += [self.resting.eq(fsm.ongoing("idle")), self.reading.eq(fsm.ongoing("bytes") & ~fill)]
             phases = [fsm.ongoing(name) for name in ("idle", "bytes", "permute")]
             m.d.comb += self.control.eq(Cat(phases, word, byte, fill, closing, state.round))
             with m.State("idle"):

@@ -42,8 +42,9 @@ class Unit(Enum):
     SPONGE_CLEAR = auto()
     PUF = auto()  # start a command of the PUF engine once the last is done
     SPI = auto()  # flash select: 0 or 1
-    SIDE = auto()  # which frame port LINK means: 0 admin, 1 peer
-    FRAME = auto()  # 1 send what was given, 2 drop the received frame, 4 abort what was given
+    SIDE = auto()  # which line LINK means: 0 admin, 1 peer
+    FRAME = auto()  # 1 send what was given, 2 drop the received frame
+    MARK = auto()  # nothing but a strobe for whoever observes the sequencer
     LENGTH = auto()  # of moves of length 0; with bit 7 set the received length minus the argument
     TIMER = auto()  # count down from argument ticks, rounded up to a multiple of 4; 0 stops
     OUTPUT = auto()  # mask << 4 | value of the output register
@@ -51,7 +52,7 @@ class Unit(Enum):
     EVENTS = auto()  # forget latched button events: 1 short, 2 long
 
 
-FRAME_STROBES = {1: Strobe.SEND, 2: Strobe.DROP, 4: Strobe.ABORT}
+FRAME_STROBES = {1: Strobe.SEND, 2: Strobe.DROP}
 EMITS = {Port.SPONGE: Operand.EMIT_SPONGE, Port.LINK: Operand.EMIT_LINK, Port.SPI: Operand.EMIT_SPI}
 MOVES = {
     Direction.GIVE: (Port.SPONGE, Port.LINK, Port.SPI, Port.PUF),
@@ -300,6 +301,8 @@ class Program:
                 self._emit(Plain(Base.SELECT | (unit == Unit.SIDE) << 1 | argument))
             case Unit.FRAME:
                 self._emit(Plain(Base.STROBE | FRAME_STROBES[argument]))
+            case Unit.MARK:
+                self._emit(Plain(Base.STROBE | Strobe.MARK))
             case Unit.LENGTH if argument & RECEIVED:
                 self.take(Port.FRAME, self.pad.length)
                 self.byte(Op.ADD, self.pad.length, -(argument & ~RECEIVED) & 255)

@@ -58,7 +58,7 @@ class Exchange(wiring.Component):
     puf_o: In(BYTES)
     trng_o: In(BYTES)
     length: In(isa.LENGTH)
-    error: In(3)
+    error: In(2)
 
     def elaborate(self, platform):
         m = Module()

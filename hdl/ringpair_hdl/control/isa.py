@@ -13,7 +13,7 @@
     0xd0  1101 label4                      DERIVE    start CXOF128 with a label of the table
     0xe0  11100 flag2 not                  RETURN    if ZERO, CARRY, MATCH or ONES holds
     0xe8  11101 strobe3                    STROBE
-    0xf0  111100 unit1 value1              SELECT    of the flash, of the frame port
+    0xf0  111100 unit1 value1              SELECT    of the flash, of the line
     0xf8  11111 unit3    operand8          OPERAND
 
 The first bytes of the code memory are no instructions but the table, two bytes a row. Row n < 16 is the nth level of
@@ -119,7 +119,7 @@ class Strobe(IntEnum):
     NOTHING = 3
     SEND = 4
     DROP = 5
-    ABORT = 6
+    MARK = 6  # for whoever observes the sequencer
     WAIT = 7  # until a frame is there, the timer is done, or the button was pressed
 
 

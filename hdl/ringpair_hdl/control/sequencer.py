@@ -61,9 +61,9 @@ class Sequencer(wiring.Component):
     sponge_cmd, sponge_i, sponge_o, sponge_clear
         To ``ascon.AsconModes``.
     side
-        Which frame port the link members are connected to: 0 admin, 1 peer.
-    link_o, link_i, length, error, send, drop, abort
-        Of the chosen ``link.FramePort``.
+        Which line the link members mean: 0 admin, 1 peer.
+    link_o, link_i, length, error, send, drop
+        Of ``link.LinkPorts``.
     frames
         A frame waits: bit 0 admin, bit 1 peer.
     puf_cmd, puf_i, puf_o, puf_exhausted, puf_dead
@@ -76,6 +76,8 @@ class Sequencer(wiring.Component):
         Of ``link.Button``: level, strobes, and the strobe that the timer counts.
     output, phase, timer_runs
         Output register (``isa.Output``), ``isa.Phase``, and whether time matters at the moment.
+    mark
+        A strobe of the program for whoever observes it.
     """
 
     def __init__(self, rom: Rom, pad: bytes, *, observe: bool | None = None):
@@ -92,10 +94,9 @@ class Sequencer(wiring.Component):
                 "link_o": In(BYTES),
                 "link_i": Out(BYTES),
                 "length": In(isa.LENGTH),
-                "error": In(3),
+                "error": In(2),
                 "send": Out(1),
                 "drop": Out(1),
-                "abort": Out(1),
                 "frames": In(2),
                 "puf_cmd": Out(stream.Signature(3)),
                 "puf_i": Out(BYTES),
@@ -115,6 +116,7 @@ class Sequencer(wiring.Component):
                 "output": Out(len(isa.Output)),
                 "phase": Out(4),
                 "timer_runs": Out(1),
+                "mark": Out(1),
             }
         )
 
@@ -367,8 +369,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.send.eq(1)
             with m.Case(Strobe.DROP):
                 m.d.comb += self.drop.eq(1)
-            with m.Case(Strobe.ABORT):
-                m.d.comb += self.abort.eq(1)
+            with m.Case(Strobe.MARK):
+                m.d.comb += self.mark.eq(1)
 
     def _operand(self, m):
         """A register or strobe of a unit; waits where the unit is not ready."""

@@ -1,28 +1,38 @@
-"""Check sequence of the frames, a bit a cycle."""
+"""Check sequence of the frames, a byte a cycle."""
 
-from amaranth.hdl import Const, Module, Mux
+from functools import reduce
+from operator import xor
+
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from ringpair_protocol.frames import CRC_GOOD, CRC_INIT, CRC_POLYNOMIAL, crc_step
+from ringpair_protocol.frames import CRC_INIT, crc_step
 
 
-def residue(zeros=0):
-    """Register after an undamaged message with its CRC and `zeros` more bits of 0."""
-    crc = CRC_GOOD
-    for _ in range(zeros):
-        crc = crc_step(crc, 0)
+def step_byte(crc, byte):
+    """Register of the CRC after one more byte of the message."""
+    for i in range(8):
+        crc = crc_step(crc, byte >> i & 1)
     return crc
 
 
-class SerialCrc(wiring.Component):
-    """CRC-16/IBM-SDLC (`ringpair_protocol.frames`), one bit of the message a cycle, bytes least significant bit first.
+LOW = 0xFF
+"""The first byte of the check sequence is the low half of the register after the message, XOR this."""
+HIGH = step_byte(LOW, 0) & 0xFF ^ 0xFF
+"""The second one is the low half of the register after the first one, XOR this: a step is linear, the low half and the
+first byte make LOW, and what they leave beside the high half is a constant."""
+
+START = next(crc for crc in range(1 << 16) if step_byte(crc, 0) == CRC_INIT)
+"""A byte of zero in front of the message brings the register from here to where a message begins."""
+
+
+class ByteCrc(wiring.Component):
+    """CRC-16/IBM-SDLC (`ringpair_protocol.frames`) of a zero and a message.
 
     Attributes
     ----------
-    step, bit : In(1), In(1)
-        Take one bit.
-    out : In(1)
-        With `step`: shift only. The register, inverted, leaves through `crc[0]` in the order of the line.
+    step, byte : In(1), In(8)
+        Take one byte.
     restart : In(1)
         Begin a message; goes before `step`.
     crc : Out(16)
@@ -30,16 +40,18 @@ class SerialCrc(wiring.Component):
     """
 
     step: In(1)
-    bit: In(1)
-    out: In(1)
+    byte: In(8)
     restart: In(1)
-    crc: Out(16, init=CRC_INIT)
+    crc: Out(16)
 
     def elaborate(self, platform):
         m = Module()
-        feedback = (self.crc[0] ^ self.bit) & ~self.out
+        crc = Signal(16, reset_less=True)
+        m.d.comb += self.crc.eq(crc)
+        into = crc ^ self.byte  # a byte goes into the low half
+        bits = [[into[i] if i < 8 else crc[i] for i in range(16) if step_byte(1 << i, 0) >> k & 1] for k in range(16)]
         with m.If(self.restart):
-            m.d.sync += self.crc.eq(CRC_INIT)
+            m.d.sync += crc.eq(START)
         with m.Elif(self.step):
-            m.d.sync += self.crc.eq(self.crc[1:] ^ Mux(feedback, Const(CRC_POLYNOMIAL, 16), 0))
+            m.d.sync += crc.eq(Cat(reduce(xor, terms) for terms in bits))
         return m

@@ -1,7 +1,9 @@
 """Serial line: 8 data bits, least significant first, no parity, one stop bit (8N1)."""
 
-from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from functools import lru_cache
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +22,36 @@ def check_divisor(divisor):
     return divisor
 
 
+@lru_cache
+def register(length):
+    """Taps of a shift register that runs through at least `length` states, and these from 1 on.
+
+    A bit of it depends on one or two others, where a counter needs all that are lower.
+    """
+    width = max(2, length.bit_length())
+    for taps in range(1 << width - 1, 1 << width):
+        states = [1]
+        while (after := states[-1] << 1 & (1 << width) - 1 | (states[-1] & taps).bit_count() & 1) != 1:
+            states.append(after)
+        if len(states) == (1 << width) - 1:
+            return taps, states
+    raise AssertionError(f"a shift register of {width} bits has taps for all its states but 0")
+
+
+class Timer:
+    """Goes through the cycles of a bit; `tick` in the last one."""
+
+    def __init__(self, divisor):
+        self.taps, states = register(divisor)
+        self.states = states[:divisor]
+        self.value = Signal(divisor.bit_length(), init=states[0], reset_less=True, name="timer")
+        self.tick = self.value == self.states[-1]
+
+    def following(self):
+        shifted = Cat((self.value & self.taps).xor(), self.value[:-1])
+        return Mux(self.tick, self.states[0], shifted)
+
+
 class UartReceiver(wiring.Component):
     """Bytes from a serial line.
 
@@ -32,117 +64,87 @@ class UartReceiver(wiring.Component):
     rx : In(1)
         The line; asynchronous, two flip-flops synchronize it.
     data, valid : Out(8), Out(1)
-        A byte arrived: `valid` is a strobe, in the middle of the stop bit. Nobody can hold a line back.
+        A byte arrived: `valid` is a strobe, in the middle of the stop bit. Nobody can hold a line back, but `data`
+        stays until the middle of the next byte's first bit: at least 2 * divisor - 1 cycles more.
     error : Out(1)
         Strobe in the place of `valid`: the stop bit was low.
-    sample, bit : Out(1), Out(1)
-        Strobe with each of the eight data bits, for logic that works bit by bit.
-    clear : In(1)
-        Forget the byte under way and the last one.
     """
 
     def __init__(self, divisor):
         self.divisor = check_divisor(divisor)
-        super().__init__(
-            {
-                "rx": In(1, init=1),
-                "data": Out(8),
-                "valid": Out(1),
-                "error": Out(1),
-                "sample": Out(1),
-                "bit": Out(1),
-                "clear": In(1),
-            }
-        )
+        super().__init__({"rx": In(1, init=1), "data": Out(8), "valid": Out(1), "error": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         rx = Signal(init=1)
         m.submodules.synchronizer = FFSynchronizer(self.rx, rx, init=1)
 
-        half = (self.divisor - 1) // 2
-        timer = Signal(range(self.divisor), init=half)
-        active = Signal()
-        shift = Signal(9)  # a 1 runs ahead of the data; when it is in bit 0, the stop bit is next
-        tick = Signal()
+        timer = Timer(self.divisor)
+        active, first = Signal(), Signal(reset_less=True)
+        shift = Signal(9, reset_less=True)  # a 1 runs ahead of the data; when it is in bit 0, the stop bit is next
+        tick, stop = Signal(), Signal()
 
-        m.d.comb += tick.eq(timer == 0)
-        m.d.sync += timer.eq(timer - 1)
-        with m.If(tick):
-            m.d.sync += timer.eq(self.divisor - 1)
-        with m.If(~active):
-            with m.If(rx):
-                m.d.sync += timer.eq(half)
-            with m.Elif(tick):
-                m.d.sync += active.eq(1)
-        with m.Elif(tick & shift[0]):  # a stop bit that is low must last a bit longer to be a start bit
-            m.d.sync += active.eq(0)
-
-        with m.If(~active & ~rx):  # the last byte stays in place until the next start bit
-            m.d.sync += shift.eq(1 << 8)
-        with m.If(self.sample):
-            m.d.sync += shift.eq(Cat(shift[1:], rx))
-        with m.If(self.clear):
-            m.d.sync += [active.eq(0), shift.eq(0)]
+        m.d.comb += [tick.eq(timer.tick), stop.eq(shift[0] & ~first)]
+        m.d.sync += timer.value.eq(timer.following())
+        with m.If(~active & rx):
+            m.d.sync += timer.value.eq(timer.states[-1 - (self.divisor - 1) // 2])  # half a bit is left
+        with m.If(tick):  # a stop bit that is low must last a bit longer to be a start bit
+            m.d.sync += [active.eq(Mux(active, ~stop, ~rx)), first.eq(~active)]
+        with m.If(active & tick & ~stop):
+            m.d.sync += shift.eq(Cat(Mux(first, Const(1 << 7, 8), shift[1:]), rx))
 
         m.d.comb += [
             self.data.eq(shift[1:]),
-            self.bit.eq(rx),
-            self.sample.eq(active & tick & ~shift[0]),
-            self.valid.eq(active & tick & shift[0] & rx),
-            self.error.eq(active & tick & shift[0] & ~rx),
+            self.valid.eq(active & tick & stop & rx),
+            self.error.eq(active & tick & stop & ~rx),
         ]
         return m
 
 
-class UartTransmitter(wiring.Component):
-    """Bytes to a serial line: 10 * divisor cycles a byte, without a gap if the next one waits.
+class BitClock(wiring.Component):
+    """A strobe every `divisor` cycles, for transmitters; those of one rate can share it."""
 
-    Attributes
-    ----------
-    i : In(stream.Signature(8))
-        Accepted in the last cycle of the stop bit before, or at once when the line is idle.
-    tx : Out(1)
-        The line, from a flip-flop.
-    soon : Out(1)
-        The next cycle can accept a byte: time to fetch it from a memory.
-    idle : Out(1)
-        The last stop bit is over.
-    clear : In(1)
-        Break off; the line is idle at once.
-    """
+    tick: Out(1)
 
     def __init__(self, divisor):
         self.divisor = check_divisor(divisor)
-        super().__init__(
-            {
-                "i": In(stream.Signature(8)),
-                "tx": Out(1, init=1),
-                "soon": Out(1),
-                "idle": Out(1),
-                "clear": In(1),
-            }
-        )
+        super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        timer = Signal(range(self.divisor))
-        shift = Signal(10, init=1)  # stop bit, data, start bit; a lone 1 is the stop bit or an idle line
-        last = Signal()
+        timer = Timer(self.divisor)
+        m.d.comb += self.tick.eq(timer.tick)
+        m.d.sync += timer.value.eq(timer.following())
+        return m
 
-        m.d.comb += [
-            last.eq(shift[1:] == 0),
-            self.tx.eq(shift[0]),
-            self.idle.eq(last & (timer == 0)),
-            self.i.ready.eq(self.idle),
-            self.soon.eq(last & (timer[1:] == 0)),
-        ]
-        with m.If(timer != 0):
-            m.d.sync += timer.eq(timer - 1)
-        with m.Elif(~last):
-            m.d.sync += [timer.eq(self.divisor - 1), shift.eq(shift >> 1)]
-        with m.Elif(self.i.valid):
-            m.d.sync += [timer.eq(self.divisor - 1), shift.eq(Cat(0, self.i.payload, 1))]
-        with m.If(self.clear):
-            m.d.sync += [timer.eq(0), shift.eq(1)]
+
+class UartTransmitter(wiring.Component):
+    """Bytes to a serial line, ten bits each, without a gap if the next one comes within the stop bit.
+
+    Attributes
+    ----------
+    tick : In(1)
+        Strobe at the border between two bits, from a `BitClock`.
+    data, load : In(8), In(1)
+        Strobe: send this byte. Only when `empty`. The start bit begins with the next `tick`.
+    empty : Out(1)
+        The stop bit of the last byte has begun, or the line is idle.
+    tx : Out(1)
+        The line, from a flip-flop.
+    """
+
+    tick: In(1)
+    data: In(8)
+    load: In(1)
+    empty: Out(1)
+    tx: Out(1, init=1)
+
+    def elaborate(self, platform):
+        m = Module()
+        shift = Signal(10)  # stop bit, data, start bit
+        m.d.comb += self.empty.eq(shift == 0)
+        with m.If(self.tick):
+            m.d.sync += self.tx.eq(shift[0] | self.empty)
+        with m.If(self.tick | self.load):
+            m.d.sync += shift.eq(shift[1:] | Mux(self.load, Cat(0, self.data, 1), 0))
         return m

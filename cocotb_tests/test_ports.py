@@ -1,49 +1,77 @@
-"""Frame port against `ringpair_protocol.frames`: every kind of frame, damage and timing."""
+"""Both ports against `ringpair_protocol.frames`: every kind of frame, damage and timing, alone and all at once."""
 
 import cocotb
 import pytest
 from cocotb.triggers import Event
-from ringpair_hdl.link.frame_port import FramePort
+from ringpair_hdl.link.ports import LinkPorts
 from ringpair_protocol.frames import MAX_PAYLOAD, Decoder, ErrorKind, FrameError, cobs_encode, crc16, encode
 
 from cocotb_tests.harness import Bench, simulate
 from cocotb_tests.line import Line
 
+SLOTS = 16  # cycles from a stop bit to a job's first slot and back, generously
+WAIT = 16 * (MAX_PAYLOAD + 8)  # cycles of a whole frame's check, or of its encoding, if both lines are silent
+
 
 class Port:
-    """The user's side of a frame port."""
+    """One line of the two, and the user's side of it; `side` must not change while a stream is at work."""
 
-    def __init__(self, bench):
-        self.bench, self.dut = bench, bench.dut
+    def __init__(self, bench, side, source, sink):
+        self.bench, self.dut, self.side, self.source, self.sink = bench, bench.dut, side, source, sink
+        divisor = bench.parameters["divisors"][side]
+        self.line = Line(bench, divisor, rx=f"rx__{side}", tx=f"tx__{side}")
+        self.divisor, self.tx, self.report = divisor, getattr(bench.dut, f"tx__{side}"), side == 0
+
+    @classmethod
+    async def both(cls, dut):
+        bench = await Bench.start(dut)
+        dut.rst.value = 1
         stall = bench.parameters.get("stall", 0)
-        self.source = bench.driver("i", stall=stall)
-        self.sink = bench.monitor("o", stall=stall)
-        self.sink.idle = lambda: int(self.dut.drop.value) or int(self.dut.clear.value)  # these may withdraw a byte
-        self.line = Line(bench, bench.parameters["divisor"])
+        streams = bench.driver("i", stall=stall), bench.monitor("o", stall=stall)
+        streams[1].idle = lambda: int(dut.drop.value)  # this may withdraw a byte
+        ports = [cls(bench, side, *streams) for side in range(2)]
+        await bench.cycles(4)
+        dut.rst.value = 0
+        await bench.cycles(1)
+        return ports
 
     @classmethod
     async def start(cls, dut):
-        port = cls(await Bench.start(dut))
-        await Line.start(port.bench, port.bench.parameters["divisor"])
+        """The port that the parameter `side` names."""
+        ports = await cls.both(dut)
+        port = ports[ports[0].bench.parameters["side"]]
+        port.choose()
         return port
+
+    def choose(self):
+        self.dut.side.value = self.side
+
+    @property
+    def frame(self):
+        return int(self.dut.frames.value) >> self.side & 1
+
+    async def until_frame(self, limit=200_000):
+        for _ in range(limit):
+            if self.frame:
+                return
+            await self.bench.cycles(1)
+        raise AssertionError(f"no frame within {limit} cycles")
 
     async def give(self, payload):
         await self.source.send(payload)
         await self.pulse("send")
 
-    async def take(self, count=None, *, limit=200_000):
+    async def take(self, count=None):
         """Payload of the next frame (or only `count` bytes of it), or its error."""
-        if not int(self.dut.frame.value):
-            await self.bench.until(self.dut.frame, limit=limit)
+        await self.until_frame()
+        await self.bench.cycles(1)
         error, length = int(self.dut.error.value), int(self.dut.length.value)
         if error:
-            assert length == 0
+            await self.drop()
+            return FrameError(ErrorKind(error))
         payload = await self.sink.bytes(length if count is None else count)
-        if count is None:
-            await self.bench.cycles(8)
-            assert not int(self.dut.o__valid.value), "no byte after the last"
         await self.drop()
-        return FrameError(ErrorKind(error)) if error else payload
+        return payload
 
     async def pulse(self, name):
         await self.bench.cycles(1)  # the line has a clock of its own
@@ -52,6 +80,10 @@ class Port:
     async def drop(self):
         await self.pulse("drop")
         await self.bench.cycles(1)
+        assert not self.frame, "gone at once"
+
+    async def until_idle(self):
+        await self.bench.until(self.dut.busy, 0, limit=200_000)
 
 
 def samples(random):
@@ -77,39 +109,39 @@ async def sends(dut):
     for message in messages:
         assert await port.line.receive_frame() == encode(message), message.hex()
     await giving
-    await port.bench.until(dut.busy, 0)
-    assert int(dut.tx.value)
+    await port.until_idle()
+    assert int(port.tx.value)
 
 
 @cocotb.test()
 async def sends_without_gaps(dut):
-    """Both directions of the encoder's speed: long and short frames follow each other on the line without a pause."""
+    """The bytes of a frame follow each other on the line; the next frame can be given after its last byte began."""
     port = await Port.start(dut)
-    divisor = port.bench.parameters["divisor"]
-    messages = [bytes(MAX_PAYLOAD), b"\1" * MAX_PAYLOAD, port.bench.random.randbytes(MAX_PAYLOAD), b"abcdef", b"ghijkl"]
-
-    async def give_all():
-        for message in messages:
-            await port.give(message)
-
-    cocotb.start_soon(give_all())
-    await port.bench.until(dut.tx, 0)
-    start = port.bench.now()
-    for message in messages:
+    for message in (bytes(MAX_PAYLOAD), b"\1" * MAX_PAYLOAD, port.bench.random.randbytes(MAX_PAYLOAD), b"abcdef"):
+        giving = cocotb.start_soon(port.give(message))
+        await port.bench.until(port.tx, 0, limit=10_000)
+        start = port.bench.now()
         assert await port.line.receive_frame() == encode(message)
-    await port.bench.until(dut.busy, 0)
-    bits = 10 * sum(len(encode(message)) for message in messages)
-    assert port.bench.now() - start <= bits * divisor + 1
+        bits = 10 * len(encode(message))
+        assert port.bench.now() - start <= bits * port.divisor
+        await giving
 
 
 @cocotb.test()
-async def latency_of_sending(dut):
+async def latency(dut):
+    """Cycles a byte from `send` to the start bit, and from the delimiter to the frame."""
     port = await Port.start(dut)
-    await port.source.send(b"abc")
-    await port.bench.cycles(30)
-    cocotb.start_soon(port.pulse("send"))
-    assert await port.bench.until(dut.tx, 0) <= 78
-    await port.line.receive_frame()
+    for size in (1, 20, MAX_PAYLOAD):
+        for message in (bytes(size), b"\1" * size):
+            await port.source.send(message)
+            cocotb.start_soon(port.pulse("send"))
+            assert await port.bench.until(port.tx, 0) <= 22 * (size + 3) + 2 * SLOTS
+            await port.line.receive_frame()
+            await port.line.send(encode(message))
+            start = port.bench.now()
+            await port.until_frame()
+            assert port.bench.now() - start <= 12 * (size + 3) + 2 * SLOTS
+            assert await port.take() == message
 
 
 @cocotb.test()
@@ -128,7 +160,8 @@ async def receives_without_gaps(dut):
     for messages in (long, [bytes([n]) for n in range(20)]):
         cocotb.start_soon(port.line.send(b"".join(map(encode, messages))))
         for message in messages:
-            await port.bench.until(dut.frame, limit=10_000)
+            await port.until_frame()
+            await port.bench.cycles(1)
             assert int(dut.length.value) == len(message)
             assert await port.sink.bytes(len(message)) == message
             await port.drop()
@@ -142,12 +175,12 @@ async def third_frame_is_dropped_whole(dut):
     assert await port.take() == frames[0]  # now a half is free, in the middle of frame 3: not for its rest
     await port.line.send(encode(frames[2])[10:])
     assert await port.take() == frames[1]
-    await port.bench.cycles(20)
-    assert not int(dut.frame.value), "the rest of the third frame is no frame and no error"
+    await port.bench.cycles(WAIT)
+    assert not port.frame, "the rest of the third frame is no frame and no error"
     await port.line.send(encode(frames[3]) + encode(frames[4]) + encode(frames[0]) + encode(frames[1]))
     assert [await port.take(), await port.take()] == frames[3:]
-    await port.bench.cycles(20)
-    assert not int(dut.frame.value)
+    await port.bench.cycles(WAIT)
+    assert not port.frame
 
 
 @cocotb.test()
@@ -181,14 +214,14 @@ def bad_lines(random):
 @cocotb.test()
 async def refuses_bad_frames(dut):
     port = await Port.start(dut)
-    report, decoder = port.bench.parameters["report"], Decoder()
+    report, decoder = port.report, Decoder()
     for line in bad_lines(port.bench.random):
         good = encode(b"good")
         expected = [found for found in decoder.feed(line + good) if report or isinstance(found, bytes)]
         cocotb.start_soon(port.line.send(line + good))
         assert [await port.take() for _ in expected] == expected, line.hex()
-    await port.bench.cycles(100)
-    assert not int(dut.frame.value)
+    await port.bench.cycles(WAIT)
+    assert not port.frame
 
 
 @cocotb.test()
@@ -200,7 +233,7 @@ async def framing_errors_spoil_the_frame_only(dut):
     await port.line.bits(~0, 3)
     cocotb.start_soon(port.line.send(frame[5:] + encode(b"good")))
     found = await port.take()
-    if port.bench.parameters["report"]:
+    if port.report:
         assert isinstance(found, FrameError)
         found = await port.take()
     assert found == b"good"
@@ -219,66 +252,15 @@ async def refuses_too_many_bytes(dut):
 
 
 @cocotb.test()
-async def aborts(dut):
+async def waits_while_a_frame_is_unsent(dut):
     port = await Port.start(dut)
-    await port.pulse("send")  # nothing given: nothing sent
-    await port.bench.cycles(200)
-    assert (int(dut.tx.value), int(dut.busy.value)) == (1, 0)
-    for wait in range(0, 40, 3):  # in each phase of the byte before
-        await port.source.send(b"\0secret\0")
-        await port.bench.cycles(wait)
-        await port.pulse("abort")
-        await port.pulse("send")  # nothing left to send
-        cocotb.start_soon(port.give(b"public"))
-        assert await port.line.receive_frame() == encode(b"public")
-    await port.give(b"closed")
-    await port.pulse("abort")  # too late
-    assert await port.line.receive_frame() == encode(b"closed")
-    await port.bench.until(dut.busy, 0)
-
-
-@cocotb.test()
-async def waits_while_two_frames_are_unsent(dut):
-    port = await Port.start(dut)
-    receiving = cocotb.start_soon(port.line.receive(2 * 54 + 5))
-    for payload in (b"a" * 50, b"b" * 50):
-        await port.give(payload)
-    await port.bench.cycles(100)
-    assert not int(dut.i__ready.value)
-    await port.give(b"c")
-    assert await receiving == encode(b"a" * 50) + encode(b"b" * 50) + encode(b"c")
-
-
-@cocotb.test()
-async def clears(dut):
-    """After `clear` the memory is all zeros and the port works as after reset."""
-    port = await Port.start(dut)
-    secret = b"\xa5" * MAX_PAYLOAD
-    for _ in range(2):
-        await port.line.send(encode(secret))
-    for _ in range(3):
-        await port.source.send(secret)
-        await port.pulse("send")
-    await port.source.send(secret[:9])
-    receiving = cocotb.start_soon(port.line.send(encode(secret)[:50]))
-    await port.bench.cycles(200)
-    memory = dut.memory
-    assert sum(int(memory[n].value) for n in range(512)) > 300 * 0xA5
-    await port.pulse("clear")
-    await port.bench.cycles(1)
-    assert [int(dut.frame.value), int(dut.tx.value), int(dut.busy.value), int(dut.o__payload.value)] == [0, 1, 1, 0]
-    assert await port.bench.until(dut.busy, 0) <= 768
-    assert [n for n in range(512) if int(memory[n].value)] == []
-    await receiving
-    await port.line.send(b"\0")
-    await port.bench.cycles(10)
-    if int(dut.frame.value):  # the rest of what was cut
-        assert port.bench.parameters["report"]
-        await port.drop()
-    cocotb.start_soon(port.give(b"works"))
-    assert await port.line.receive_frame() == encode(b"works")
-    cocotb.start_soon(port.line.send(encode(b"works, too")))
-    assert await port.take() == b"works, too"
+    receiving = cocotb.start_soon(port.line.receive(2 * 54))
+    await port.give(b"a" * 50)
+    for _ in range(300):
+        await port.bench.cycles(1)
+        assert not int(dut.i__ready.value)
+    await port.give(b"b" * 50)
+    assert await receiving == encode(b"a" * 50) + encode(b"b" * 50)
 
 
 class Lock:
@@ -299,68 +281,75 @@ class Lock:
 
 
 @cocotb.test()
-async def loopback(dut):
-    """Both directions at once, full rate, random stalls of the user: the line brings back what was sent."""
-    port = await Port.start(dut)
+async def everything_at_once(dut):
+    """Both directions of both lines at full rate, one user for all, with random stalls: nothing is lost or mixed up."""
+    ports = await Port.both(dut)
+    bench = ports[0].bench
+    count = bench.parameters["count"]
+    messages = samples(bench.random)
+    inbound, outbound = ([bench.random.choices(messages, k=count) for _ in ports] for _ in range(2))
+    received, sent = [[], []], [[], []]
 
-    async def wire():
-        while True:
-            await port.bench.cycles()
-            dut.rx.value = int(dut.tx.value)
+    async def far_sender(port, room):
+        for message in inbound[port.side]:
+            await room.take()
+            await port.line.send(encode(message), idle=bench.random.choice((0, 0, 3)))
 
-    cocotb.start_soon(wire())
-    messages, flying = samples(port.bench.random), Lock(2)
+    async def far_receiver(port):
+        for _ in range(count):
+            sent[port.side].append(await port.line.receive_frame())
 
-    async def give_all():
-        for message in messages:
-            await flying.take()
-            await port.give(message)
+    rooms = [Lock(2), Lock(2)]
+    tasks = [cocotb.start_soon(far_receiver(port)) for port in ports]
+    for port in ports:
+        cocotb.start_soon(far_sender(port, rooms[port.side]))
+    left = [list(messages) for messages in outbound]
+    while any(left) or any(len(received[side]) < count for side in range(2)):
+        for port in bench.random.sample(ports, 2):
+            port.choose()
+            await bench.cycles(1)
+            if port.frame:
+                received[port.side].append(await port.take())
+                rooms[port.side].give()
+            if left[port.side] and len(sent[port.side]) + len(left[port.side]) == count:  # the last one is through
+                await port.give(left[port.side].pop(0))
+    for task in tasks:
+        await task
+    assert received == inbound
+    assert sent == [[encode(message) for message in messages] for messages in outbound]
+    await ports[0].until_idle()
 
-    giving = cocotb.start_soon(give_all())
-    for message in messages:
-        assert await port.take() == message
-        flying.give()
-    await giving
 
-
-def run(divisor, report, tests, stall=0.0):
-    parameters = {"divisor": divisor, "report": report, "stall": stall}
-    simulate(FramePort(divisor, report), __name__, tests=tests, parameters=parameters)
+def run(divisor, side, tests, stall=0.0, **more):
+    divisors = divisor if isinstance(divisor, tuple) else (divisor, divisor)
+    parameters = {"divisors": divisors, "side": side, "stall": stall, **more}
+    simulate(LinkPorts(divisors), __name__, tests=tests, parameters=parameters)
 
 
 def test_sends():
-    run(4, True, ["sends", "sends_without_gaps", "latency_of_sending", "aborts", "waits_while_two_frames_are_unsent"])
-
-
-def test_send_limits():
-    run(4, False, ["refuses_too_many_bytes"])
+    run(8, 0, ["sends", "sends_without_gaps", "latency", "waits_while_a_frame_is_unsent", "refuses_too_many_bytes"])
 
 
 @pytest.mark.parametrize("stall", [0, 0.6])
 def test_receives(stall):
-    run(4, True, ["receives", "third_frame_is_dropped_whole", "drops_before_the_end"], stall)
+    run(4, 1, ["receives", "third_frame_is_dropped_whole", "drops_before_the_end"], stall)
 
 
 def test_receives_without_gaps():
-    run(4, True, ["receives_without_gaps"])
+    run(4, 0, ["receives_without_gaps"])
 
 
-@pytest.mark.parametrize("report", [False, True])
-def test_bad_frames(report):
-    run(4, report, ["refuses_bad_frames", "framing_errors_spoil_the_frame_only"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_bad_frames(side):
+    run(4, side, ["refuses_bad_frames", "framing_errors_spoil_the_frame_only"])
 
 
-@pytest.mark.parametrize("report", [False, True])
-def test_clear(report):
-    run(4, report, ["clears"])
-
-
-@pytest.mark.parametrize("stall", [0, 0.3, 0.9])
-def test_loopback(stall):
-    run(4, True, ["loopback"], stall)
+@pytest.mark.parametrize(("divisor", "stall"), [(8, 0), (12, 0.5), ((4, 9), 0)])
+def test_everything_at_once(divisor, stall):
+    run(divisor, 0, ["everything_at_once"], stall, count=12)
 
 
 @pytest.mark.parametrize("divisor", [5, 26])
 def test_other_divisors(divisor):
     """3 Mbaud from 15 MHz; 921 600 baud from 24 MHz."""
-    run(divisor, False, ["aborts", "framing_errors_spoil_the_frame_only", "drops_before_the_end"], 0.2)
+    run(divisor, 0, ["framing_errors_spoil_the_frame_only", "drops_before_the_end"], 0.2)
