@@ -37,11 +37,18 @@ Top = Callable[[Board, str, bytes], Elaboratable]
 SYNTHESIS = """
 read_rtlil {name}.il
 proc
+setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i
 {blocks}
 synth_ice40 -device {device} -top {name} -dff
 write_json {name}.json
 """
-"""The option -dff lets abc see the registers: some 80 cells less for the whole device, and a little faster."""
+"""The option -dff lets abc see the registers: some 80 cells less for the whole device, and a little faster.
+
+A block RAM may give anything for a word that is read while it is written. Amaranth promises the old one, and Yosys
+would add registers, a comparator and a multiplexer to each RAM to keep that promise. No block needs it: what is read in
+such a cycle is not used (`LinkPorts`: proved; scratchpad: `Program` refuses fields that would; the code memory is
+written in its first rows, where nobody jumps to; the PUF engine reads or writes). So Yosys is told that it may give
+anything, which saves 120 cells."""
 
 BLOCK = (
     'setattr -set BLOCK "{module}" {module}/t:*dff* {module}/t:SB_*'  # flattening forgets where a register came from
