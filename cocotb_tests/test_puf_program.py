@@ -3,7 +3,7 @@
 import pytest
 from ringpair_hdl.puf.microcode import PAGE, Access, Action, Address, Condition, Jump, Operand, Program
 from ringpair_hdl.puf.program import control_words
-from ringpair_hdl.puf.quantizer import boundary_address, rom_words, threshold_address
+from ringpair_hdl.puf.quantizer import LEVEL_PLACES, boundary_place, layout_words, level_words, threshold_place
 from ringpair_protocol import puf
 from ringpair_protocol.puf import MODELED_LAYOUT, Quantizer
 
@@ -15,7 +15,7 @@ def test_words_have_the_documented_fields():
     program.access(Address.RANK, write=True)
     program.label("end")
     words = program.page()
-    assert words[0] == 15 << 11 | 6 << 7 | 3
+    assert words[0] == 16 << 11 | 6 << 7 | 3
     assert words[1] == 3 << 14 | 0 << 13 | 1 << 12 | 0 << 10 | 4 << 7 | 72
     assert words[2] == 3 << 14 | 1 << 13 | 0 << 12 | 3 << 10
     assert Jump.as_shape().size == Access.as_shape().size == 16
@@ -42,21 +42,33 @@ def test_mistakes_are_refused():
 
 def test_both_pages_begin_alike():
     """The page changes with the command while the engine rests."""
-    words = control_words()
+    words = control_words(Quantizer())
     assert len(words) == 2 * PAGE
     head = next(n for n in range(PAGE) if words[n] != words[PAGE + n])
     ready = next(n for n in range(PAGE) if words[n] >> 11 == Action.READY.value)
     assert ready < head
 
 
-def test_quantizer_rom():
-    quantizer = Quantizer(MODELED_LAYOUT)
-    signed = [word - (word >> 15 << 16) for word in rom_words(quantizer)]
-    assert tuple(signed[: puf.RINGS]) == MODELED_LAYOUT.entries
-    assert tuple(signed[threshold_address(helper)] for helper in range(8)) == quantizer.thresholds
+def signed(words, bits):
+    return [word - (word >> bits - 1 << bits) for word in words]
+
+
+def test_layout():
+    assert tuple(signed(layout_words(Quantizer(MODELED_LAYOUT)), 16)) == MODELED_LAYOUT.entries
+
+
+@pytest.mark.parametrize("sigma", [puf.SIGMA_PPM, puf.SIGMA_PPM_MAX])
+def test_levels(sigma):
+    quantizer = Quantizer(sigma_ppm=sigma)
+    words = control_words(quantizer)[LEVEL_PLACES.start : LEVEL_PLACES.stop]
+    assert words == level_words(quantizer)
+    named = {action.value for action in Action} - {Action.NOP.value, Action.FETCH.value}
+    assert all(word >> 11 not in named for word in words), "a level does nothing but be loaded"
+    levels = signed(words, puf.LEVEL_BITS)
+    assert tuple(levels[threshold_place(helper)] for helper in range(8)) == quantizer.thresholds
     for code in range(16):  # walk the tree as the engine does
         node = 1
         for bit in (code >> n & 1 for n in (3, 2, 1, 0)):
-            boundary = quantizer.boundaries.index(signed[boundary_address(node)]) + 1
+            boundary = quantizer.boundaries.index(levels[boundary_place(node)]) + 1
             assert (code >= boundary) == bit
             node = node << 1 | bit

@@ -8,7 +8,7 @@ from ringpair_protocol import puf
 
 from ringpair_hdl.puf.microcode import Access, Action, Address, Condition, Jump, Operand
 from ringpair_hdl.puf.program import control_words
-from ringpair_hdl.puf.quantizer import Comparator, rom_words
+from ringpair_hdl.puf.quantizer import LEVEL_PLACES, Comparator, layout_words
 from ringpair_hdl.puf.rings import ReadSignature
 
 __all__ = ["Command", "Entry", "PufEngine"]
@@ -45,6 +45,11 @@ class Entry(data.Struct):
 class Sequencer(wiring.Component):
     """Control ROM and program counter: one instruction a cycle.
 
+    Parameters
+    ----------
+    words : list of int
+        The control ROM, 256 words.
+
     Attributes
     ----------
     clear : In(1)
@@ -53,31 +58,52 @@ class Sequencer(wiring.Component):
         Upper half of the ROM.
     conditions : In(16)
         By number of `Condition`.
+    level : In(1)
+        The word after this instruction is that of `LEVEL_PLACES` that `place` names; then it goes on.
+    place : In(5)
     instruction : Out(16)
     stale : Out(1)
+    loading : Out(1)
+        `instruction` is the level that was asked for.
     """
 
-    def __init__(self):
+    def __init__(self, words):
+        self.words = words
         super().__init__(
-            {"clear": In(1), "page": In(1), "conditions": In(16), "instruction": Out(16), "stale": Out(1, init=1)}
+            {
+                "clear": In(1),
+                "page": In(1),
+                "conditions": In(16),
+                "level": In(1),
+                "place": In(5),
+                "instruction": Out(16),
+                "stale": Out(1, init=1),
+                "loading": Out(1),
+            }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.control = control = Memory(shape=16, depth=256, init=control_words())
+        m.submodules.control = control = Memory(shape=16, depth=256, init=self.words)
         port = control.read_port()
         jump = data.View(Jump, port.data)
         following = Signal(7)
         address = Signal(7)
-        taken = Signal()
+        holds, taken, level = Signal(), Signal(), Signal()
         is_access = port.data[14:].all()
         m.d.comb += [
             self.instruction.eq(port.data),
-            taken.eq(self.conditions.bit_select(jump.condition.as_value(), 1) & ~is_access & ~self.stale),
+            holds.eq(self.conditions.bit_select(jump.condition.as_value(), 1)),
+            taken.eq(holds & ~is_access & ~self.stale & ~self.loading),
+            level.eq(self.level & ~self.stale),
             address.eq(Mux(taken, jump.target, following)),
-            port.addr.eq(Cat(address, self.page)),
+            port.addr.eq(Cat(Mux(level, Cat(self.place, Const(LEVEL_PLACES.start >> 5, 2)), address), self.page)),
         ]
-        m.d.sync += [self.stale.eq(self.clear), following.eq(Mux(self.clear, 0, address + 1))]
+        m.d.sync += [
+            self.stale.eq(self.clear),
+            self.loading.eq(level & ~self.clear),
+            following.eq(Mux(self.clear, 0, address + ~level)),
+        ]
         return m
 
 
@@ -148,7 +174,7 @@ class PufEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sequencer = sequencer = Sequencer()
+        m.submodules.sequencer = self.sequencer = sequencer = Sequencer(control_words(self.quantizer))
         self.jump = data.View(Jump, sequencer.instruction)
         self.access = data.View(Access, sequencer.instruction)
         self.is_access = sequencer.instruction[14:].all()
@@ -157,9 +183,8 @@ class PufEngine(wiring.Component):
 
         datapath = Module()
         datapath.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
-        datapath.submodules.rom = rom = Memory(shape=16, depth=256, init=rom_words(self.quantizer))
         datapath.submodules.comparator = self.comparator = Comparator()
-        self.words, self.writer, self.rom = memory.read_port(domain="comb"), memory.write_port(), rom.read_port()
+        self.words, self.writer = memory.read_port(domain="comb"), memory.write_port()
         self.data = Signal(16, reset_less=True)  # what was read last
         self.n = Signal(8)  # ring, or place and channel
         self.p = Signal(9)
@@ -207,10 +232,10 @@ class PufEngine(wiring.Component):
         step = self.action(Action.WIPE, Action.COLLECT, Action.STORE, Action.BIT, Action.NEXT_N)
         in_row = self.action(Action.ROW) | self.action(Action.ADD) & n[:4].any()
         m.d.sync += [n[:4].eq(n[:4] + (step | in_row)), n[4:].eq(n[4:] + (step & last_in_row))]
-        with m.If(self.action(Action.SWEPT, Action.PREPARE, Action.READY)):
+        with m.If(self.action(Action.COUNT, Action.PREPARE, Action.READY)):
             m.d.sync += n.eq(0)
 
-        with m.If(self.action(Action.COUNT, Action.SWEPT)):
+        with m.If(self.action(Action.COUNT)):
             m.d.sync += self.tries.eq(self.tries + 1)
         with m.If(self.action(Action.PREPARE)):
             m.d.sync += [self.tries.eq(0), self.exhausted.eq(0)]
@@ -290,20 +315,24 @@ class PufEngine(wiring.Component):
 
     def comparison(self, m):
         """Orders to the comparator; levels and layout entries."""
-        comparator = self.comparator
+        comparator, sequencer = self.comparator, self.sequencer
         m.d.comb += [
             comparator.count.eq(self.data),
-            comparator.rom.eq(self.rom.data),
+            comparator.level.eq(sequencer.instruction),
             comparator.clear_total.eq(self.action(Action.ROW)),
             comparator.add.eq(self.action(Action.ADD)),
-            comparator.load.eq(self.action(Action.LOAD)),
+            comparator.load.eq(sequencer.loading),
             comparator.step.eq(self.action(Action.STEP)),
-            self.rom.addr.eq(self.n),
+            sequencer.level.eq(self.action(Action.LEVEL)),
+            sequencer.place.eq(Cat(self.node[:4], ~self.command[0])),
         ]
-        with m.If(self.action(Action.LEVEL)):
-            m.d.comb += self.rom.addr.eq(Cat(self.node[:4], ~self.command[0], Const(6, 3)))
-        with m.If(self.action(Action.LOAD) & ~self.command[0] & (self.data == 0)):
+        with m.If(sequencer.loading & ~self.command[0] & (self.data == 0)):
             m.d.sync += self.dead.eq(1)
+        entries = layout_words(self.quantizer)
+        if any(entries):  # a layout without any needs no memory
+            m.submodules.layout = layout = Memory(shape=16, depth=256, init=entries)
+            port = layout.read_port()
+            m.d.comb += [port.addr.eq(self.n), comparator.layout.eq(port.data)]
 
     def outside(self, m, valid):
         """Streams and orders to the reader."""

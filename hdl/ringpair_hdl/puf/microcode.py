@@ -7,6 +7,7 @@ An instruction has 16 bits and takes one cycle. The ROM has two pages of 128; th
     15 14 13 12 11 | 10  9  8  7 | 6 5 4 3 2 1 0
         action     |  condition  |    target        do the action; if the condition holds, go on at the target
      1  1  w  p  a    a  o  o  o |    word          memory access
+     0  0  0 |          level                       decision level of the quantizer: no instruction, see `Action.LEVEL`
 """
 
 from amaranth.lib import data, enum
@@ -17,28 +18,30 @@ PAGE = 128
 
 
 class Action(enum.Enum, shape=5):
-    """What an instruction does. Without other access the memory reads word n: its data come in the next cycle."""
+    """What an instruction does. Without other access the memory reads word n: its data come in the next cycle.
 
-    NOP = 0
-    LEVEL = 1  # ROM: decision level, instead of the layout entry n
-    LOAD = 2  # comparator: take the level
-    STEP = 3  # comparator: one step
-    ROW = 4  # clear the sum of the row; n + 1
-    ADD = 5  # add a count to it; n + 1 within the row, while not at its beginning
-    DECIDE_BIT = 6  # shift the decision into the node
-    DECIDE_HELPER = 7  # … and into the byte
-    WIPE = 8  # write 0; n + 1
-    COLLECT = 9  # add the count of the channel to the word of its ring (the first time: write); n + 1
-    STORE = 10  # write bit and margin; n + 1; the next node
-    BIT = 11  # shift the bit of the word into the byte; n + 1
-    NEXT_N = 12  # n + 1
-    FETCH = 13  # read the word of the ring at the place
-    START = 14  # start a measurement
-    TAKE = 15  # take a byte from `i`, if there is one
-    TAKE_BIT = 16  # shift a bit of the byte into the node
-    EMIT = 17  # offer the byte on `o`
-    COUNT = 18  # count + 1
-    SWEPT = 19  # n = 0, count + 1
+    The word that follows a LEVEL is the decision level that it asks for. The upper bits of a level look like NOP, its
+    other codes, or FETCH: none of these changes anything in that cycle.
+    """
+
+    NOP = 0  # 1 and 2 as well
+    FETCH = 3  # read the word of the ring at the place
+    LEVEL = 4  # the comparator takes a decision level, in the next cycle
+    STEP = 5  # comparator: one step
+    ROW = 6  # clear the sum of the row; n + 1
+    ADD = 7  # add a count to it; n + 1 within the row, while not at its beginning
+    DECIDE_BIT = 8  # shift the decision into the node
+    DECIDE_HELPER = 9  # … and into the byte
+    WIPE = 10  # write 0; n + 1
+    COLLECT = 11  # add the count of the channel to the word of its ring (the first time: write); n + 1
+    STORE = 12  # write bit and margin; n + 1; the next node
+    BIT = 13  # shift the bit of the word into the byte; n + 1
+    NEXT_N = 14  # n + 1
+    START = 15  # start a measurement
+    TAKE = 16  # take a byte from `i`, if there is one
+    TAKE_BIT = 17  # shift a bit of the byte into the node
+    EMIT = 18  # offer the byte on `o`
+    COUNT = 19  # count + 1, n = 0
     PREPARE = 20  # count, n = 0 and flags
     REFUSE = 21  # exhausted
     FORGET = 22  # reset all registers

@@ -4,7 +4,10 @@ Memory words: 0..191 counts or entries, 192 always 0, from 193 the stack (all ra
 highest, rising), 202..206 variables, 255 - r the number of the ring with rank r, 1..47.
 """
 
+from ringpair_protocol import puf
+
 from ringpair_hdl.puf.microcode import PAGE, Action, Address, Condition, Operand, Program
+from ringpair_hdl.puf.quantizer import LEVEL_PLACES, level_words
 
 __all__ = ["control_words"]
 
@@ -14,8 +17,8 @@ LOW, HIGH, TWICE, TOP, LEAST = range(202, 207)
 """Rank to be added next; highest rank of the pattern; scratch; top of the stack; number of the least reliable ring."""
 
 
-def control_words() -> list[int]:
-    """Contents of the control ROM, 256 words."""
+def control_words(quantizer: puf.Quantizer) -> list[int]:
+    """Contents of the control ROM, 256 words: two pages of instructions, the first with the decision levels."""
     pages = []
     for commands in (measure_enroll_reconstruct, bits_next_clear):
         program = Program()
@@ -23,6 +26,9 @@ def control_words() -> list[int]:
         commands(program)
         words = program.page()
         pages += words + [0] * (PAGE - len(words))
+    if any(pages[place] for place in LEVEL_PLACES):
+        raise ValueError(f"the first page must end before its decision levels, at {LEVEL_PLACES[0]}")
+    pages[LEVEL_PLACES.start : LEVEL_PLACES.stop] = level_words(quantizer)
     return pages
 
 
@@ -64,7 +70,7 @@ def measure_enroll_reconstruct(p: Program):
         p.do(Action.FETCH)
         p.do(Action.COLLECT, target="place" if channel == 3 else None)
     p.label("swept")
-    p.do(Action.SWEPT, Condition.COMMAND_0, "more")
+    p.do(Action.COUNT, Condition.COMMAND_0, "more")
     p.label("measured")
     p.do(Action.PREPARE, target="ready")
     p.label("more")
@@ -124,7 +130,6 @@ def row_sum(p: Program, name: str, end: str):
 
 def compare(p: Program, name: str):
     p.do(Action.LEVEL)
-    p.do(Action.LOAD)
     p.label(f"{name} step")
     p.do(Action.STEP, Condition.STEPS, f"{name} step")
 

@@ -5,36 +5,45 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
 
-__all__ = ["Comparator", "boundary_address", "rom_words", "threshold_address"]
+__all__ = ["LEVEL_PLACES", "Comparator", "boundary_place", "layout_words", "level_words", "threshold_place"]
 
 WORD = 16
+"""Bits of a layout entry, with its sign repeated."""
 SHIFT = puf.MARGIN_SHIFT
 TOTAL_BITS = puf.COUNT_BITS + 4
 STEPS = puf.FRACTION_BITS + 1
 """Bits of the factor 2**18 + layout + level."""
 
 
-def threshold_address(helper: int) -> int:
-    """Where the decision threshold of a helper value lies in the ROM."""
-    return 0xC8 | helper
+LEVEL_PLACES = range(0x60, 0x80)
+"""Where decision levels lie in the control ROM."""
 
 
-def boundary_address(node: int) -> int:
-    """Where the boundary of a node of the binary search lies in the ROM: root 1, children 2 n and 2 n + 1."""
-    return 0xD0 | node
+def threshold_place(helper: int) -> int:
+    """Which of the levels is the decision threshold of a helper value."""
+    return 8 | helper
 
 
-def rom_words(quantizer: puf.Quantizer) -> list[int]:
-    """The ROM: layout entries of rings 0..191, then thresholds and boundaries; 16 bits, two's complement."""
-    words = [0] * 256
-    words[: puf.RINGS] = quantizer.layout.entries
+def boundary_place(node: int) -> int:
+    """Which of the levels is the boundary of a node of the binary search: root 1, children 2 n and 2 n + 1."""
+    return 16 | node
+
+
+def level_words(quantizer: puf.Quantizer) -> list[int]:
+    """Thresholds and boundaries, two's complement."""
+    words = [0] * len(LEVEL_PLACES)
     for helper, level in enumerate(quantizer.thresholds):
-        words[threshold_address(helper)] = level
+        words[threshold_place(helper)] = level
     for node in range(1, 16):
         depth = node.bit_length() - 1
         code = (2 * (node - (1 << depth)) + 1) << (3 - depth)
-        words[boundary_address(node)] = quantizer.boundaries[code - 1]
-    return [word & 0xFFFF for word in words]
+        words[boundary_place(node)] = quantizer.boundaries[code - 1]
+    return [word & (1 << puf.LEVEL_BITS) - 1 for word in words]
+
+
+def layout_words(quantizer: puf.Quantizer) -> list[int]:
+    """Layout entries of rings 0..191, two's complement."""
+    return [entry & (1 << WORD) - 1 for entry in quantizer.layout.entries]
 
 
 class Comparator(wiring.Component):
@@ -45,15 +54,15 @@ class Comparator(wiring.Component):
     last step the one adder takes 16 count away from the product, and -R - 1 remains.
 
     1. `clear_total`, then `add` with each of the 16 counts of the row on `count`;
-    2. `load` with the level on `rom`;
-    3. `step` with the layout entry on `rom` and the count of the ring on `count`, for 20 cycles, to the one in which
+    2. `load` with the `level`;
+    3. `step` with the entry on `layout` and the count of the ring on `count`, for 20 cycles, to the one in which
        `last` is high;
     4. from the next cycle on: `above`, `margin`.
 
     Attributes
     ----------
     count : In(16)
-    rom : In(16)
+    level, layout : In(13), In(16)
         Two's complement.
     clear_total, add, load, step : In(1)
         Orders, at most one of them at a time.
@@ -69,7 +78,8 @@ class Comparator(wiring.Component):
         super().__init__(
             {
                 "count": In(puf.COUNT_BITS),
-                "rom": In(WORD),
+                "level": In(puf.LEVEL_BITS),
+                "layout": In(WORD),
                 **orders,
                 "last": Out(1),
                 "above": Out(1),
@@ -93,7 +103,7 @@ class Comparator(wiring.Component):
         layout = Signal()
         factor = Signal()
         m.d.comb += [
-            layout.eq(Mux(position[4], sign, self.rom.bit_select(position[:4], 1))),
+            layout.eq(Mux(position[4], sign, self.layout.bit_select(position[:4], 1))),
             factor.eq(layout ^ level[0] ^ carry ^ (position == STEPS - 1)),
             self.last.eq(position == STEPS),
         ]
@@ -105,7 +115,7 @@ class Comparator(wiring.Component):
                 position.eq(position + 1),
             ]
         with m.If(self.load):
-            m.d.sync += [level.eq(self.rom), carry.eq(0), position.eq(0)]
+            m.d.sync += [level.eq(self.level), carry.eq(0), position.eq(0)]
 
         # The product has one more fraction bit than the sum in the end, because the last step shifts, too.
         product = Signal(TOTAL_BITS + 2)
