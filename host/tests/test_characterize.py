@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from ringpair.virtual.device import SimulatedDevice, default_rings
 from ringpair.virtual.parameters import Parameters
 from ringpair_protocol import puf
 from ringpair_protocol.admin import Code, Profile
+
+from host.tests.model_board import ModelBoard
 
 DESIGN = Design("ringpair_boards.virtual_characterize:virtual_characterize")
 
@@ -25,6 +28,7 @@ class DevicePort:
         self.device, self.turn = device, threading.Lock()
 
     def read(self, timeout):
+        time.sleep(0.0005)  # let the writer have its turn
         with self.turn:
             self.device.run(20_000)
             return self.device.read()
@@ -101,11 +105,8 @@ def test_has_no_other_commands(board):
 
 
 def test_refuses_the_pairing_gateware():
-    with (
-        SimulatedDevice() as device,
-        pytest.raises(ProtocolError, match="expected the characterization gateware on simulated, its profile is pair"),
-    ):
-        Characterizer(DevicePort(device))
+    with ModelBoard("other") as other, pytest.raises(ProtocolError, match="expected the characterization gateware"):
+        Characterizer.open(other.port)
 
 
 def test_in_a_process(library, tmp_path):

@@ -39,6 +39,11 @@ VERBS = (
     "metrics",
     "layout",
     "report",
+    "boards",
+    "build",
+    "floorplan",
+    "flash",
+    "doctor",
 )
 
 INTERRUPTED = 130
