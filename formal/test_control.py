@@ -57,7 +57,7 @@ class AnyPad(wiring.Component):
 
 
 class Progress(wiring.Component):
-    """Any code, any scratchpad, any bytes; all ports ready. Conditions from outside are free, but that there is always a
+    """Any code, any scratchpad, any bytes; all ports ready. Conditions from outside are free, but there is always a
     frame of one side or the other, for which a program may wait."""
 
     def __init__(self, sequencer=Sequencer):

@@ -209,7 +209,7 @@ class PufEngine(wiring.Component):
         values = {
             Condition.NEVER: Const(0),
             Condition.ALWAYS: Const(1),
-            Condition.COMMAND: self.cmd.valid,
+            Condition.NO_COMMAND: ~self.cmd.valid,
             Condition.COMMAND_0: self.command[0],
             Condition.COMMAND_1: self.command[1],
             Condition.MEASURING: ~self.read.done,

@@ -53,7 +53,7 @@ class Condition(enum.Enum, shape=4):
 
     NEVER = 0
     ALWAYS = 1
-    COMMAND = 2  # a command waits
+    NO_COMMAND = 2  # no command waits
     COMMAND_0 = 3  # bit 0 of the command
     COMMAND_1 = 4  # bit 1 of the command
     MEASURING = 5  # the measurement is not done

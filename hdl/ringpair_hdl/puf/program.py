@@ -36,13 +36,11 @@ def common(p: Program):
     """Head of both pages: the page changes when a new command comes, so all must lie at the same place."""
     p.label("reset")
     overwrite(p)
-    p.do(Action.PREPARE)
-    p.label("rest")
-    p.jump(Condition.COMMAND, "dispatch")
-    p.do(target="rest")
+    p.do(Action.PREPARE, target="rest")
     p.label("ready")
-    p.do(Action.READY, target="rest")
-    p.label("dispatch")
+    p.do(Action.READY)
+    p.label("rest")
+    p.jump(Condition.NO_COMMAND, "rest")  # nothing moves while nothing is to be done
 
 
 def overwrite(p: Program):
