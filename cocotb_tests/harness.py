@@ -225,6 +225,7 @@ class Bench:
         for port in json.loads(os.environ["RINGPAIR_INPUTS"]):
             getattr(dut, port).value = 0
         dut.rst.value = 1
+        await Timer(period, "ns")  # the logic is undefined at first, and some registers have no reset
         bench.clock = Clock(bench.clk, period, "ns", impl="gpi")  # else Python makes every edge
         bench.clock.start()
         await bench.cycles(cycles)

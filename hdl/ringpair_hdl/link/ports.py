@@ -3,9 +3,10 @@
 Each line has its own shift registers; all the rest is there once. A byte that was received goes into the memory as it
 is, a byte to be sent comes from there; `FrameJob` decodes and encodes whole frames in their places.
 
-The machine works in slots of two cycles, in turn for side 0 and side 1. A slot does one thing for its side, the first
-of these that is wanted: store a received byte, fetch one to be sent, give a byte of payload to the user or take one
-from the user. If nothing is, it is the job's, for either side. Whatever it is, it goes like this::
+The machine works in slots of two cycles, in turn for side 0 and side 1, while there is anything to do. A slot does one
+thing for its side, the first of these that is wanted: store a received byte, fetch one to be sent, give a byte of
+payload to the user or take one from the user. If nothing is, it is the job's, for either side. Whatever it is, it goes
+like this::
 
     cycle 0   read a context: the pointer into a buffer                write the byte of the slot before
     cycle 1   read the byte at the pointer (unless one is written)     write the context, with the pointer advanced
@@ -139,6 +140,8 @@ class LinkPorts(wiring.Component):
         self.arrived, self.closed, self.sending = Signal(2), Signal(2), Signal(2)
         self.held, self.shown, self.shown_side = Signal(), Signal(), Signal()
         self.update, self.write, self.off = Signal(), Signal(), Signal()
+        self.finished = Signal()
+        self.waits = Cat(self.arrived, self.finished, self.one.now, self.one.next, self.closed, self.sending)
         self._lines(m)
         self._slots(m)
         self._addresses(m)
@@ -187,8 +190,10 @@ class LinkPorts(wiring.Component):
         for kind in KINDS:
             m.d.comb += self.next_is[kind].eq(wanted[kind] & free)
             free = free & ~wanted[kind]
-        m.d.sync += self.second.eq(~self.second)
-        with m.If(~self.second):
+        go = Signal()  # else everything rests: after a slot for nothing, until there is something
+        m.d.comb += go.eq(Cat(self.is_.values()).any() | self.waits.any() | self.i.valid)
+        m.d.sync += self.second.eq(~self.second & go)
+        with m.If(~self.second & go):
             m.d.sync += [self.is_[kind].eq(self.next_is[kind]) for kind in KINDS]
             m.d.sync += self.turn.eq(side)
             for flag in (self.first, self.skip, self.one, self.two, self.half, self.begun):
@@ -273,7 +278,7 @@ class LinkPorts(wiring.Component):
     def _receive(self, m):
         """Bytes of frames that come in, and how many frames are complete: `one`, `two`."""
         is_, job, off = self.is_, self.job, self.off
-        self.finished = finished = Signal()
+        finished = self.finished
         zero = self.byte == 0
         zero_was, off_was = Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += off.eq(Mux(self.first.now, self.two.now, self.skip.now))  # dropped from its first byte on, or not
@@ -340,5 +345,4 @@ class LinkPorts(wiring.Component):
                 m.d.sync += [self.closed[side].eq(0), self.sending[side].eq(1)]
             with m.If(sent & (self.turn == side)):
                 m.d.sync += self.sending[side].eq(0)
-        waits = Cat(self.arrived, self.finished, self.one.now, self.one.next, self.closed, self.sending)
-        m.d.comb += self.busy.eq(waits.any() | ~Cat(transmitter.empty for transmitter in self.transmitters).all())
+        m.d.comb += self.busy.eq(self.waits.any() | ~Cat(transmitter.empty for transmitter in self.transmitters).all())
