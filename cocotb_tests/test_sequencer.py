@@ -308,7 +308,7 @@ def test_lengths():
         p.take(Port.FRAME, frame)
         show(p)
     compare(p, levels={"length": 60})
-    compare(p, levels={"error": 5, "length": 1})
+    compare(p, levels={"error": 3, "length": 1})
 
 
 def test_matches():

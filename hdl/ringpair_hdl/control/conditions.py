@@ -17,9 +17,9 @@ class Conditions(wiring.Component):
     Attributes
     ----------
     op
-        BRANCH, SKIP or RETURN_IF.
+        BRANCH, SKIP or RETURN_IF, in the cycle before it is executed.
     holds
-        Its condition holds.
+        Its condition held then.
     levels
         Those conditions that come from elsewhere, by number.
     tick, short, long
@@ -71,5 +71,5 @@ class Conditions(wiring.Component):
         of_skip = Mux(self.op[4], level[Condition.CARRY], level[Condition.ZERO]) ^ self.op[3]
         of_others = level.bit_select(self.op[1:5], 1) ^ self.op[0]
         assert Base.SKIP >> 5 == 1
-        m.d.comb += self.holds.eq(Mux(skip, of_skip, of_others))
+        m.d.sync += self.holds.eq(Mux(skip, of_skip, of_others))
         return m

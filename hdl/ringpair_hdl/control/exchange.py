@@ -12,6 +12,10 @@ from .isa import Direction, Port
 BYTES = stream.Signature(8)
 
 
+def pairs(value):
+    return [value[k : k + 2] for k in range(0, len(value), 2)]
+
+
 class Exchange(wiring.Component):
     """All ports, and what the bytes that came through them were like.
 
@@ -30,7 +34,7 @@ class Exchange(wiring.Component):
     begin
         Before a move: nothing was seen so far.
     match, ones, zeros
-        What CHECK, CRYPT and TAKE from SPI leave.
+        What CHECK, CRYPT and TAKE from SPI leave; ``match`` two cycles after the last byte.
     sponge_i, sponge_o, link_i, link_o, spi_i, spi_o, puf_i, puf_o, trng_o, length, error
         See ``Sequencer``.
     """
@@ -83,13 +87,21 @@ class Exchange(wiring.Component):
         with m.Else():
             m.d.comb += self.moved.eq(self.moving & Mux(give, self.given | inner, arrived))
 
-        same = self.value == Mux(crypt, self.sponge_o.payload, self.memory)
-        for flag, keeps in ((self.match, same), (self.ones, self.value.all()), (self.zeros, ~self.value.any())):
-            counts = (direction[1] & ~inner) if flag is self.match else take & (port == Port.SPI)
-            with m.If(counts & self.begin):
+        compares, reads_flash = direction[1] & ~inner, take & (port == Port.SPI)
+        byte = self.spi_o.payload
+        for flag, keeps in ((self.ones, byte.all()), (self.zeros, ~byte.any())):
+            with m.If(reads_flash & self.begin):
                 m.d.sync += flag.eq(1)
-            with m.Elif(counts & self.moved & ~keeps):
+            with m.Elif(reads_flash & self.moved & ~keeps):
                 m.d.sync += flag.eq(0)
+
+        differs, compared = Signal(4), Signal()  # one cycle later: the sponge's byte comes late
+        difference = self.value ^ Mux(crypt, self.sponge_o.payload, self.memory)
+        m.d.sync += [compared.eq(compares & self.moved), differs.eq(Cat(pair.any() for pair in pairs(difference)))]
+        with m.If(compares & self.begin):
+            m.d.sync += self.match.eq(1)
+        with m.Elif(compared & differs.any()):
+            m.d.sync += self.match.eq(0)
         return m
 
     def _sources(self, m, port, taking, crypting):

@@ -13,6 +13,8 @@ from .linker import Rom
 class Flow(wiring.Component):
     """The byte of code at the program counter is always on ``data``; each cycle may move the counter.
 
+    Where it moves is told early in a cycle, whether it does, by ``hold``, may be known late.
+
     Parameters
     ----------
     rom
@@ -27,7 +29,7 @@ class Flow(wiring.Component):
     advance
         To the next byte.
     skip
-        And ``op[:3]`` bytes further.
+        ``op[:3]`` bytes further.
     branch
         To the low byte on ``data``, in this page, or in that of ``op`` if it is a JUMP or a CALL.
     lookup, half

@@ -164,7 +164,7 @@ class Sequencer(wiring.Component):
         """The parts to each other and to the ports."""
         op, is_, flow, pointers, alu = self.op, self.is_, self.flow, self.pointers, self.alu
         exchange, conditions = self.exchange, self.conditions
-        for part in (flow, pointers, alu, exchange, conditions):
+        for part in (flow, pointers, alu, exchange):
             m.d.comb += part.op.eq(op)
         for name in ("sponge_i", "sponge_o", "link_i", "link_o", "spi_i", "spi_o", "puf_i", "puf_o", "trng_o"):
             wiring.connect(m, getattr(exchange, name), wiring.flipped(getattr(self, name)))
@@ -196,6 +196,7 @@ class Sequencer(wiring.Component):
             exchange.memory.eq(self.read.data),
             exchange.length.eq(self.length),
             exchange.error.eq(self.error),
+            conditions.op.eq(self.data),  # in DECODE
             conditions.operand.eq(self.data),
             conditions.tick.eq(self.tick),
             conditions.short.eq(self.button_short),
@@ -228,6 +229,8 @@ class Sequencer(wiring.Component):
             self.sponge_cmd.payload.as_value().eq(Mux(is_.derive, 1 << 3, self.data[:5]) | 7 << 5),
             self.read.en.eq(0),
         ]
+        vector = op[5:8] == Base.VECTOR >> 5  # no operand
+        m.d.comb += flow.advance.eq((self.step != Step.START) & (self.step != Step.HIGH) & ~vector)
         with m.Switch(self.step):
             with m.Case(Step.START):  # the first byte of code is fetched
                 m.d.sync += self.step.eq(Step.DECODE)
@@ -239,7 +242,7 @@ class Sequencer(wiring.Component):
                 self._execute(m)
             with m.Case(Step.PUSH):  # the second half of a CALL or VECTOR
                 m.d.comb += [flow.push.eq(1), flow.push_half.eq(1)]
-                m.d.comb += [flow.enter.eq(op[5]), flow.branch.eq(~op[5]), flow.advance.eq(~op[5])]
+                m.d.comb += [flow.enter.eq(op[5]), flow.branch.eq(~op[5])]
                 m.d.sync += self.step.eq(Step.DECODE)
 
             # a row of the table into the pointers
@@ -258,6 +261,7 @@ class Sequencer(wiring.Component):
             # the first byte of a move; LESS reads two
             with m.Case(Step.READ):
                 m.d.comb += [
+                    flow.hold.eq(1),
                     self.read.en.eq(1),
                     pointers.from_dest.eq(is_.less),
                     pointers.load_count.eq(pointers.finished),
@@ -268,26 +272,27 @@ class Sequencer(wiring.Component):
                 with m.If(is_.less):
                     m.d.sync += self.step.eq(Step.KEEP)
             with m.Case(Step.KEEP):
-                m.d.comb += [self.read.en.eq(1), alu.keep.eq(1)]
+                m.d.comb += [flow.hold.eq(1), self.read.en.eq(1), alu.keep.eq(1)]
                 m.d.sync += self.step.eq(Step.MOVE)
             with m.Case(Step.MOVE):
                 self._move(m)
             with m.Case(Step.END):
-                m.d.comb += exchange.ending.eq(1)
+                m.d.comb += [flow.hold.eq(1), exchange.ending.eq(1)]
                 with m.If(self.sponge_i.ready):
                     m.d.sync += self.step.eq(Step.DECODE)
 
             # an instruction BYTE
             with m.Case(Step.FETCH):
-                m.d.comb += self.read.en.eq(1)
+                m.d.comb += [flow.hold.eq(1), self.read.en.eq(1)]
                 m.d.sync += self.step.eq(Step.BYTE)
             with m.Case(Step.BYTE):
-                m.d.comb += [alu.update.eq(1), flow.advance.eq(1)]
+                m.d.comb += alu.update.eq(1)
                 m.d.sync += self.step.eq(Step.DECODE)
 
     def _move(self, m):
         """The step MOVE: byte after byte until the count is zero."""
         is_, exchange = self.is_, self.exchange
+        m.d.comb += self.flow.hold.eq(~(exchange.moved & is_.code))
         with m.If(self.pointers.finished):
             m.d.sync += self.step.eq(Step.DECODE)
             with m.If(is_.ends):
@@ -299,7 +304,6 @@ class Sequencer(wiring.Component):
                     self.read.en.eq(1),
                     self.pointers.from_dest.eq(is_.less),
                     self.alu.update.eq(is_.increment | is_.less),
-                    self.flow.advance.eq(is_.code),
                 ]
                 with m.If(is_.less):
                     m.d.sync += self.step.eq(Step.KEEP)
@@ -310,23 +314,19 @@ class Sequencer(wiring.Component):
         """The step EXECUTE: whatever needs no more than the operand behind the opcode."""
         op, flow, pointers, holds = self.op, self.flow, self.pointers, self.conditions.holds
         m.d.sync += self.step.eq(Step.DECODE)
+        m.d.comb += flow.hold.eq(1)
         with m.Switch(op):
             with m.Case("000-----"):  # BRANCH
-                m.d.comb += [flow.branch.eq(holds), flow.advance.eq(1)]
+                m.d.comb += [flow.branch.eq(holds), flow.hold.eq(0)]
             with m.Case("001-----"):  # SKIP
-                m.d.comb += [flow.skip.eq(holds), flow.advance.eq(holds)]
+                m.d.comb += [flow.skip.eq(1), flow.hold.eq(~holds)]
             with m.Case("0100----"):  # JUMP
-                m.d.comb += flow.branch.eq(1)
+                m.d.comb += [flow.branch.eq(1), flow.hold.eq(0)]
             with m.Case("0101----", "011-----"):  # CALL, VECTOR: the return address is behind the operand, if any
-                m.d.comb += [
-                    flow.push.eq(1),
-                    pointers.load_operand.eq(1),
-                    flow.advance.eq(~op[5]),
-                    flow.hold.eq(1),
-                ]
+                m.d.comb += [flow.push.eq(1), pointers.load_operand.eq(1)]
                 m.d.sync += self.step.eq(Step.PUSH)
             with m.Case("100-----"):  # MOVE
-                m.d.comb += [pointers.load_operand.eq(1), flow.advance.eq(1)]
+                m.d.comb += [pointers.load_operand.eq(1), flow.hold.eq(0)]
                 m.d.sync += self.step.eq(Step.ROW)
             with m.Case("1101----"):  # DERIVE
                 m.d.comb += [self.sponge_cmd.valid.eq(1), pointers.load_operand.eq(1)]
@@ -336,7 +336,7 @@ class Sequencer(wiring.Component):
                 with m.Else():
                     m.d.sync += self.step.eq(Step.EXECUTE)
             with m.Case("11100---"):  # RETURN_IF
-                m.d.comb += flow.leave.eq(holds)
+                m.d.comb += [flow.leave.eq(holds), flow.hold.eq(~holds)]
             with m.Case("11101---"):
                 self._strobe(m)
             with m.Case("111100--"):  # SELECT
@@ -349,13 +349,13 @@ class Sequencer(wiring.Component):
             with m.Case("11111---"):
                 self._operand(m)
             with m.Default():  # BYTE
-                m.d.comb += [pointers.load_operand.eq(1), flow.advance.eq(~self.is_.short)]
+                m.d.comb += [pointers.load_operand.eq(1), flow.hold.eq(self.is_.short)]
                 m.d.sync += self.step.eq(Step.FETCH)
 
     def _strobe(self, m):
         with m.Switch(self.op[:3]):
             with m.Case(Strobe.RETURN):
-                m.d.comb += self.flow.leave.eq(1)
+                m.d.comb += [self.flow.leave.eq(1), self.flow.hold.eq(0)]
             with m.Case(Strobe.SPONGE_END):
                 m.d.comb += self.exchange.ending.eq(1)
                 with m.If(~self.sponge_i.ready):
@@ -375,7 +375,7 @@ class Sequencer(wiring.Component):
     def _operand(self, m):
         """A register or strobe of a unit; waits where the unit is not ready."""
         done, operand = Signal(), self.data
-        m.d.comb += [done.eq(1), self.flow.advance.eq(done)]
+        m.d.comb += [done.eq(1), self.flow.hold.eq(~done)]
         with m.If(~done):
             m.d.sync += self.step.eq(Step.EXECUTE)
         with m.Switch(self.op[:3]):
