@@ -12,6 +12,7 @@ from ringpair_hdl.link import Button, LinkPorts
 from ringpair_hdl.program import pairing_program
 from ringpair_hdl.puf.engine import PufEngine
 from ringpair_hdl.puf.rings import RingReader, RingSignature
+from ringpair_hdl.relay import Relay
 from ringpair_hdl.store import SpiEngine
 from ringpair_hdl.trng import Trng
 
@@ -102,8 +103,12 @@ class Device(wiring.Component):
         wiring.connect(m, seq.sponge_cmd, sponge.cmd)
         wiring.connect(m, seq.sponge_i, sponge.i)
         wiring.connect(m, sponge.o, seq.sponge_o)
-        wiring.connect(m, seq.puf_i, engine.i)
-        wiring.connect(m, engine.o, seq.puf_o)
+        m.submodules.to_puf = to_puf = Relay()  # between two machines that each decide late in a cycle
+        m.submodules.from_puf = from_puf = Relay()
+        wiring.connect(m, seq.puf_i, to_puf.i)
+        wiring.connect(m, to_puf.o, engine.i)
+        wiring.connect(m, engine.o, from_puf.i)
+        wiring.connect(m, from_puf.o, seq.puf_o)
         wiring.connect(m, engine.read, reader.read)
         wiring.connect(m, reader.rings, wiring.flipped(self.rings))
         wiring.connect(m, seq.spi_i, spi.i)
