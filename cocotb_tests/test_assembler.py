@@ -165,7 +165,7 @@ def test_neighboring_moves_are_one():
         p.give(Port.LINK, a[7:])
         p.copy(b[:8], a[:8])
         p.copy(b[8:], a[8:])
-        p.copy(a[1:3], a[0:2])  # overlap: byte by byte
+        p.copy(a[2:5], a[0:3])  # overlap: byte by byte
         p.give(Port.LINK, b)
         end(p)
     assert told(p) == [*range(16), *range(16)]
@@ -276,6 +276,14 @@ def test_operands_are_checked():
     refused("its new value 3", routine(lambda p: p.set(field(p, 2), bytes(3))))
     refused("f has 2 bytes, g has 3", routine(lambda p: p.less(field(p, 2), field(p, 3, "g"))))
     refused("g has 3 bytes, f has 2", routine(lambda p: p.copy(field(p, 2), field(p, 3, "g"))))
+    refused("cannot be moved by one byte", routine(lambda p: p.copy(field(p, 3)[1:], field(p, 3)[:2])))
+    refused(
+        "cannot be moved by one byte",
+        routine(
+            lambda p: p.control(Unit.DEST, field(p, 9).address + 1),
+            lambda p: p.move(Direction.CRYPT, Port.SPONGE, field(p, 9)[:8]),
+        ),
+    )
     refused("SET reaches the first 256 bytes, f lies at 300", routine(lambda p: p.set(Field("f", 300, 1), 0)))
     refused("a constant, nothing may write it", routine(lambda p: p.zero(p.pad.constant(b"1234")[1:])))
     refused("a constant, nothing may write it", routine(lambda p: p.set(p.pad.constant(b"1"), 0)))

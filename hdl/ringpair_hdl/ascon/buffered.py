@@ -49,16 +49,16 @@ class BufferedModes(wiring.Component):
         late = Signal()  # such bytes are accepted when the modes take them, others ahead
         waits = Signal()  # the item at hand is such a byte
         taken, room = Signal(), Signal()
-        silent = Signal()  # the step takes nothing from `i`
+        silent = Signal()  # the step takes nothing from `i`; known before its first byte could be taken
         m.d.comb += [
             modes.i.payload.eq(item),
             modes.i.valid.eq(full),
-            silent.eq(Cat(modes.step == step for step in SILENT).any()),
             late.eq(aead & (modes.step != Step.KEY_NONCE)),
             taken.eq(full & modes.sponge.reading & ~silent),  # `modes.i.ready`, where `o` never holds it up
             room.eq(~full | (taken & ~waits)),
             self.i.ready.eq((taken & waits) | (room & ~late)),
         ]
+        m.d.sync += silent.eq(Cat(modes.step == step for step in SILENT).any())
         with m.If(taken):
             m.d.sync += full.eq(0)
         with m.If(room & self.i.valid):

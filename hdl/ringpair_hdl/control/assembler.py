@@ -236,6 +236,7 @@ class Program:
         if target.length != source.length:
             raise ValueError(f"{source.name} has {source.length} bytes, {target.name} has {target.length}")
         _check_writable(target)
+        _check_apart(target.address, source)
         self._emit(Plain(Move.COPY, (_row(target), _row(source))))
 
     # ------------------------------------------------------------------ runs of bytes
@@ -247,6 +248,7 @@ class Program:
         if (direction, port) in ((Direction.GIVE, Port.PAD), (Direction.CRYPT, Port.SPONGE)):
             if self._dest is None:
                 raise ValueError(f"{direction.name} with {port.name} needs a DEST before it")
+            _check_apart(self._dest, field)
             opcode = Move.COPY if port == Port.PAD else isa.move(direction, port)
             self._emit(Plain(opcode, ((self._dest, row[1]), row)))
             self._dest = None
@@ -372,6 +374,12 @@ def _row(field: Field) -> nodes.Row:
 
 def _reached(field: Field) -> bool:
     return field.address < 256 or field.address in isa.HOT
+
+
+def _check_apart(target: int, source: Field) -> None:
+    """A byte is written while the next one is read: they must not be the same, or the RAM gives anything."""
+    if target == source.address + 1 and source.length > 1:
+        raise ValueError(f"{source.name} cannot be moved by one byte: it would be overwritten while it is read")
 
 
 def _check_writable(field: Field) -> None:
