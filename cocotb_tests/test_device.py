@@ -127,7 +127,7 @@ async def garbage_from_the_peer(board):
 
 # --------------------------------------------------------------------------------------------------------- the stories
 @cocotb.test()
-async def from_factory_to_enrolled(dut):
+async def from_factory_and_back(dut):
     counts = silicon(1)
     _, board = await power_up(dut, (counts, blank()))
     assert board.identity == own_identity()
@@ -154,9 +154,16 @@ async def from_factory_to_enrolled(dut):
     await board.rest()
     assert board.secrets() == []
 
+    cocotb.start_soon(board.press(LONG_PRESS))
+    assert await board.until(board.events) == bytes([Event.RESET_DONE])
+    await board.rest()
+    assert board.leds() == 0
+    assert bytes(board.flash.memory) == bytes(blank().memory)
+    assert (await board.status()).state is DeviceStateCode.FACTORY
+
 
 @cocotb.test()
-async def from_records_to_session_and_reset(dut):
+async def from_records_to_session(dut):
     """The flash is written by the reference model: silicon, salt and records are all that a device needs."""
     counts, flash = silicon(2), blank()
     model = reference(own_identity(Bench(dut).parameters["clock_mhz"]), counts, flash)
@@ -202,19 +209,12 @@ async def from_records_to_session_and_reset(dut):
     await board.rest()
     assert board.secrets() == []
 
-    cocotb.start_soon(board.press(LONG_PRESS))
-    assert await board.until(board.events) == bytes([Event.RESET_DONE])
-    await board.rest()
-    assert board.leds() == 0
-    assert bytes(board.flash.memory) == bytes(blank().memory)
-    assert (await board.status()).state is DeviceStateCode.FACTORY
 
-
-@pytest.mark.parametrize("story", ["from_factory_to_enrolled", "from_records_to_session_and_reset"])
-def test_device(story):
-    simulate_boards(1, __name__, story)
+def test_device():
+    simulate_boards(1, __name__, "from_factory_and_back")
 
 
 @pytest.mark.slow
-def test_device_at_24_mhz():
-    simulate_boards(1, __name__, "from_records_to_session_and_reset", clock_mhz=24)
+@pytest.mark.parametrize("clock_mhz", [1, 24])
+def test_device_with_records_of_the_model(clock_mhz):
+    simulate_boards(1, __name__, "from_records_to_session", clock_mhz=clock_mhz)

@@ -378,6 +378,7 @@ def test_registry_verbs(paired, run, home, monkeypatch, capsys):
         (["bridge", "udp://127.0.0.1:9?x=1", "/dev/null"], 2, "expected udp://host:port"),
         (["bridge", "x", "x"], 2, "expected two ends"),
         (["bridge", "udp://127.0.0.1:9", "x", "--connect", "bob"], 2, "expected a board as A"),
+        (["send", "/dev/null", ""], 2, "expected a text of at least one byte"),
         (["info", "loop://"], 3, "without its identity"),
         (["info", "foo://x"], 3, "expected a serial port"),
         (["registry", "export", "/nowhere/backup"], 4, "choose another file"),
@@ -505,3 +506,14 @@ def test_logs_of_an_enrollment_hold_no_key(devices, run, caplog, home):
 
 def test_a_peer_cannot_control_the_terminal():
     assert printable(b"\x1b]0;owned\x07 plain \xff\n") == "\\x1b]0;owned\\x07 plain \\xff\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_no_room_for_the_result(options):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "ringpair.cli", "registry", "list", *options]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ringpair: No space left on device; check")
+    assert len(done.stderr.splitlines()) == 1

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import serial
-from ringpair.errors import RingpairError, UsageError
+from ringpair.errors import RingpairError, TransportError, UsageError
 from ringpair.virtual import (
     BoardBusy,
     BoardFolder,
@@ -72,6 +72,17 @@ def test_found_by_name_as_soon_as_it_is_announced(board, tmp_path):
     with pytest.raises(Announced):
         serve(board().settings, ready)
     assert BoardFolder("alice", tmp_path).running() is None
+
+
+def test_start_that_fails_leaves_no_silicon(board):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(TransportError, match=f"TCP port {taken.getsockname()[1]} cannot be had"):
+            board(silicon={"seed": 1}, tcp_port=taken.getsockname()[1]).start()
+    with board(silicon={"seed": 2}) as alice:
+        assert alice.folder.read_json("silicon.json")["seed"] == 2
+    with pytest.raises(RingpairError, match=r"^/nowhere/tap: No such file or directory; check"):
+        board(silicon={}, tap="/nowhere/tap").start()  # one that ran keeps its silicon
+    assert alice.folder.read_json("silicon.json")["seed"] == 2
 
 
 def test_newest_tcp_client_takes_over(board):

@@ -9,7 +9,6 @@ that is slow or that a host-only installation lacks.
 """
 
 import argparse
-import os
 import sys
 from importlib import import_module
 from keyword import iskeyword
@@ -17,7 +16,7 @@ from keyword import iskeyword
 from ringpair.errors import RingpairError
 from ringpair.portlock import reason
 
-from .output import Output
+from .output import Output, drop_results
 
 VERBS = (
     "info",
@@ -86,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         output.note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_results()
         return 0
     except OSError as problem:  # no room, no permission, no such folder
         where = f"{problem.filename}: " if problem.filename else ""

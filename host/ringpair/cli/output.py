@@ -1,6 +1,7 @@
 """What a verb says: results on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -52,8 +53,16 @@ class Output:
             error = {"kind": type(problem).__name__, "message": str(problem)}
             if isinstance(problem, Refused | ConnectFailed):
                 error["code"] = problem.code.name
-            print(json.dumps({"error": error}), flush=True)
+            try:
+                print(json.dumps({"error": error}), flush=True)
+            except OSError:  # no room for results: what is left says why
+                drop_results()
         print(f"ringpair: {problem}", file=sys.stderr, flush=True)
+
+
+def drop_results() -> None:
+    """Standard output goes nowhere from here on, so that what is buffered does not fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: bytes) -> str:

@@ -22,6 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     from ringpair_protocol.admin import Carrier
 
+    from ringpair.errors import UsageError
+
+    if not arguments.text:
+        raise UsageError("expected a text of at least one byte as TEXT (or - for standard input), got none")
     messages = size = 0
     with open_board(arguments) as board, tunnel(arguments, board, output) as bridge:
         if arguments.connect:

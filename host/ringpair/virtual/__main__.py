@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from ..errors import RingpairError
+from ..portlock import reason
 from .server import Settings, serve
 
 
@@ -19,6 +20,10 @@ def main() -> int:
     except RingpairError as error:
         say({"error": str(error), "kind": type(error).__name__})
         return error.exit_code
+    except OSError as error:  # no room, no permission, no such folder
+        where = f"{error.filename}: " if error.filename else ""
+        say({"error": f"{where}{reason(error)}; check the folder, its permissions and the disk's space", "kind": ""})
+        return RingpairError.exit_code
     return 0
 
 

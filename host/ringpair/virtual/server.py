@@ -105,9 +105,11 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = BoardFolder(settings.name, Path(settings.base) if settings.base else None)
-        with ExitStack() as stack:
+        with ExitStack() as stack, ExitStack() as undo:
             self.folder.acquire()
             stack.callback(self.folder.release)
+            if self.folder.read_json("silicon.json") is None:  # a board that never ran has no silicon yet
+                undo.callback(self.folder.remove, "silicon.json")
             self.silicon = self.folder.silicon(dict(settings.silicon))
             self.parameters = self._with_seed(settings)
             memory = self.folder.map_flash(self.parameters.flash.size)
@@ -131,6 +133,7 @@ class Server:
             if settings.tap:
                 self.tap = open(settings.tap, "a", buffering=1)  # noqa: SIM115
                 stack.callback(self.tap.close)
+            undo.pop_all()
             self._stack = stack.pop_all()
         self.wired = True
         self.events: list[tuple[int, str, int]] = []

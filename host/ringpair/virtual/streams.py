@@ -13,6 +13,7 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import TransportError
 from .locks import Lock
 
 Receive = Callable[[bytes], None]
@@ -165,7 +166,13 @@ class AdminPort:
         self._full = full
         self._receive = receive
         self._client: Stream | None = None
-        self._listener = listen_tcp(selector, tcp_port, self._accept)
+        try:
+            self._listener = listen_tcp(selector, tcp_port, self._accept)
+        except OSError as problem:
+            raise TransportError(
+                f"TCP port {tcp_port} cannot be had ({os.strerror(problem.errno or 0)}): expected a free one; "
+                "choose another, or 0 for any"
+            ) from problem
         self.url = f"socket://127.0.0.1:{self._listener.port}"
         master, self._slave = os.openpty()  # the slave stays open: a port does not vanish when nobody uses it
         tty.setraw(self._slave)
