@@ -74,7 +74,6 @@ template <int write_mode, int read_mode> struct Ram {
 MODEL = """// The outside of a CXXRTL model; all state changes at the rising edge, within eval().
 #include <cxxrtl/cxxrtl.h>
 using namespace cxxrtl;
-#define FOR_EACH_REGISTER(f)
 namespace cxxrtl_design {{
 {ram}
 struct p_top {{

@@ -18,6 +18,8 @@ from ringpair_boards.netlist import Netlist
 from ringpair_boards.report import BuildFailed, BuildReport
 from ringpair_protocol.records import DEVICE_BASE, STORE_END
 
+from boards.tests.conftest import BUILDS
+
 REQUIRED = {
     "board",
     "profile",
@@ -255,9 +257,34 @@ def test_board(name):
     assert b.floorplan.rings == 192
 
 
+# ---------------------------------------------------------------------------------------------------------- the device
+
+
+def build_device(name, seed=SEED):
+    """Report of the device's build, refused or not; cached by content."""
+    try:
+        return build(name, seed=seed, folder=BUILDS / f"{name}-pair-{seed}")
+    except BuildFailed as failure:
+        return failure.report
+
+
+def is_budget(reason):
+    return "over the budget" in reason or "MHz are needed" in reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [SEED, 2, 3])
+@pytest.mark.parametrize("name", BOARDS)
+def test_rings_are_identical_on_every_board(name, seed):
+    """Beside the whole device, wherever its cells fall."""
+    report = build_device(name, seed)
+    assert (report.rings, report.rings_identical) == (192, 192)
+    assert [reason for reason in report.refused if not is_budget(reason)] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOARDS)
-def test_rings_are_identical_on_every_board(name, tmp_path):
-    for seed in (1, 2, 3):
-        report = build(name, "characterize", folder=tmp_path, top=RingHarness, seed=seed)
-        assert report.rings_identical == 192
+def test_the_device_fits_every_board(name):
+    """What a user gets without options is not refused."""
+    report = build_device(name)
+    assert report.refused == []
