@@ -49,7 +49,8 @@ class DeviceTop(Elaboratable):
         if profile != "pair":
             raise ValueError(f"the device has the profile 'pair' only, not {profile!r}")
         self.board = board
-        self.device = Device(identity_of(board, Profile.PAIR, gateware), mapped=True)
+        self.identity = identity_of(board, Profile.PAIR, gateware)
+        self.device = Device(self.identity, mapped=True)
 
     def elaborate(self, platform):
         m = Module()
@@ -84,7 +85,8 @@ class CharacterizerTop(Elaboratable):
         if profile != "characterize":
             raise ValueError(f"this gateware has the profile 'characterize' only, not {profile!r}")
         self.board = board
-        self.core = Characterizer(identity_of(board, Profile.CHARACTERIZE, gateware))
+        self.identity = identity_of(board, Profile.CHARACTERIZE, gateware)
+        self.core = Characterizer(self.identity)
 
     def elaborate(self, platform):
         m = Module()

@@ -11,11 +11,12 @@ import pytest
 from ringpair_boards import tools
 from ringpair_boards.asc import Bitstream
 from ringpair_boards.board import UP5K, Budget
-from ringpair_boards.build import BOARDS, SEED, Clocks, UnknownBoard, board, boards, build, judge
+from ringpair_boards.build import BOARDS, PROFILES, SEED, Clocks, UnknownBoard, board, boards, build, judge
 from ringpair_boards.harness_top import RingHarness
 from ringpair_boards.identity import check
 from ringpair_boards.netlist import Netlist
 from ringpair_boards.report import BuildFailed, BuildReport
+from ringpair_boards.top import top_of
 from ringpair_protocol.records import DEVICE_BASE, STORE_END
 
 from boards.tests.conftest import BUILDS
@@ -96,6 +97,22 @@ def test_same_source_same_bitstream(report, tmp_path, monkeypatch):
     assert again.bitstream_sha256 == report.bitstream_sha256
     assert again.gateware_hash == report.gateware_hash
     assert again.rings_identical == 192
+
+
+def test_the_board_tells_the_hash_of_its_build(report, folder):
+    """The hash of the report is what the gateware gets as its own; ``ringpair info`` shows it."""
+    given = []
+
+    def top(target, profile, gateware):
+        given.append(gateware.hex())
+        return RingHarness(target, profile, gateware)
+
+    assert build("icebreaker", "characterize", folder=folder, top=top).gateware_hash == report.gateware_hash
+    assert given == [bytes(8).hex(), report.gateware_hash]
+    for profile in PROFILES:
+        identity = top_of(board("icebreaker"), profile, bytes.fromhex(given[1])).identity
+        assert (identity.gateware.hex(), identity.floorplan.hex()) == (report.gateware_hash, report.floorplan_id)
+        assert (identity.profile.name.lower(), identity.simulated) == (profile, False)
 
 
 class TestJudge:

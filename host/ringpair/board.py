@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar, cast
 
-from ringpair_protocol.admin import BAUD, Carrier, Code, DeviceStateCode, Opcode, PeerState, Status
+from ringpair_protocol.admin import BAUD, Carrier, Code, DeviceStateCode, Opcode, PeerState, Profile, Status
 from ringpair_protocol.messages import RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
 from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
 
 from .errors import ConnectFailed, NoReply, ProtocolError, Refused, RingpairError
 from .events import AnyEvent, SessionFailed, SessionUp
-from .line import Line, parsed
+from .line import Line, Reply, parsed
 from .transport import Transport, open_port
 
 REPLY_TIMEOUT_S = 5.0
@@ -202,9 +202,7 @@ class Board:
         ConnectFailed
             The peer did not answer, or not well.
         """
-        since = self._line.exchange(
-            Opcode.CONNECT, bytes([peer, carrier]), REPLY_TIMEOUT_S * self._patience
-        ).events_before
+        since = self._exchange(Opcode.CONNECT, bytes([peer, carrier])).events_before
         timeout = CONNECT_TIMEOUT_S * self._patience if timeout is None else timeout
         deadline = time.monotonic() + timeout
         superseded = False
@@ -269,11 +267,20 @@ class Board:
             The device says no.
         NoReply
             No answer, or the device restarted before it answered: whether it acted is unknown.
+        ProtocolError
+            The board has the characterization gateware, which knows none of these commands.
         TransportError
             The port broke.
         """
-        timeout = REPLY_TIMEOUT_S * self._patience if timeout is None else timeout
-        return self._line.exchange(opcode, bytes(body), timeout).body
+        return self._exchange(opcode, bytes(body), timeout).body
+
+    def _exchange(self, opcode: Opcode, body: bytes, timeout: float | None = None) -> Reply:
+        if self.identity.profile == Profile.CHARACTERIZE:
+            raise ProtocolError(
+                f"expected the pairing gateware on {self.port}, its profile is characterize: it measures rings and has "
+                "no keys; `ringpair flash BOARD` brings the pairing gateware"
+            )
+        return self._line.exchange(opcode, body, REPLY_TIMEOUT_S * self._patience if timeout is None else timeout)
 
     def _parse(self, opcode: Opcode, parser: Callable[[bytes], R], body: bytes) -> R:
         return parsed(self.port, opcode, parser, body)

@@ -1,5 +1,6 @@
 """The characterization gateware, compiled, with its host driver on the port."""
 
+import json
 import random
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from ringpair.characterize import Characterizer
+from ringpair.cli import main
 from ringpair.errors import ProtocolError, Refused, UsageError
 from ringpair.virtual import Design, NoiseSource, VirtualBoard, build
 from ringpair.virtual.device import SimulatedDevice, default_rings
@@ -109,10 +111,18 @@ def test_refuses_the_pairing_gateware():
         Characterizer.open(other.port)
 
 
-def test_in_a_process(library, tmp_path):
-    """Over a pseudo-terminal, with the silicon model."""
+def test_in_a_process(library, tmp_path, capsys):
+    """Over a pseudo-terminal, with the silicon model; ``ringpair info`` knows it, other verbs say what it is."""
     with VirtualBoard("bench", library, base=tmp_path, silicon={"seed": 3}) as virtual:
         with Characterizer.open(virtual.port) as board:
             (counts,) = board.counts_of_all()
+            gateware = board.identity.gateware.hex()
+        assert main(["info", virtual.port, "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert (json.loads(out)["profile"], json.loads(out)["gateware"]) == ("characterize", gateware)
+        assert "no keys, no pairings and no status" in err
+        for verb in (["peers", virtual.port], ["connect", virtual.port, "0"], ["send", virtual.port, "text"]):
+            assert main(verb) == 3
+            assert "expected the pairing gateware on" in capsys.readouterr().err
     assert all(1500 < count < 3500 for count in counts)
     assert len(set(counts)) > 50

@@ -204,6 +204,16 @@ def test_right_board_on_the_port(run, built, tool, tmp_path):
     assert (data["flashed"], data["checked"]) == (True, True)
 
 
+def test_info_shows_the_build(run, built):
+    """Hash and floorplan of the report are those that the board tells."""
+    with ModelBoard("right", identity=identity_of(built)) as right:
+        info, err = run("info", right.port)
+    assert (info["gateware"], info["floorplan"]) == (built.gateware_hash, built.floorplan_id)
+    assert (info["profile"], info["simulated"]) == ("characterize", False)
+    assert "state" not in info
+    assert "no keys, no pairings and no status" in err
+
+
 def identity_of(report):
     """What the board says that carries this build."""
     gateware, floorplan = bytes.fromhex(report.gateware_hash), bytes.fromhex(report.floorplan_id)
