@@ -213,7 +213,7 @@ class Board:
             (payload,) = frames.Decoder().feed(await self.admin.receive_frame())
             (self.replies if payload[0] < Event.STARTED else self.events).append(payload)
 
-    async def until(self, queue, limit=400_000):
+    async def until(self, queue, limit=1_500_000):
         """The next entry of a list that others fill."""
         end = self.bench.now() + limit
         while not queue:
