@@ -39,13 +39,14 @@ class SpiEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        shift = Signal(8)  # leaves at the top, comes in at the bottom
+        below = Signal(7)
+        shift = Cat(below, self.copi)  # leaves at the top, comes in at the bottom
         count = Signal(4)  # half bits left, and cycles of rest when chip select is high
         input_ = Signal()
         running, reading = Signal(), Signal()
         fell = Signal()  # select was low meanwhile, even if for a cycle only
 
-        m.d.comb += [self.copi.eq(shift[7]), self.o.payload.eq(shift)]
+        m.d.comb += self.o.payload.eq(shift)
         with m.If(running):
             m.d.sync += [self.sck.eq(~self.sck), count.eq(count - 1)]
             with m.If(~self.sck):
