@@ -252,15 +252,40 @@ async def refuses_too_many_bytes(dut):
 
 
 @cocotb.test()
-async def waits_while_a_frame_is_unsent(dut):
+async def waits_while_frames_are_unsent(dut):
+    """Two, if the other side has at most one."""
     port = await Port.start(dut)
-    receiving = cocotb.start_soon(port.line.receive(2 * 54))
-    await port.give(b"a" * 50)
-    for _ in range(300):
-        await port.bench.cycles(1)
-        assert not int(dut.i__ready.value)
-    await port.give(b"b" * 50)
-    assert await receiving == encode(b"a" * 50) + encode(b"b" * 50)
+    frames = [bytes([n]) * 50 for n in range(1, 6)]
+    receiving = cocotb.start_soon(port.line.receive(len(frames) * 54))
+    for number, frame in enumerate(frames):
+        await port.give(frame)
+        if number >= 1:
+            dut.i__valid.value = 1
+            for _ in range(300):
+                await port.bench.cycles(1)
+                assert not int(dut.i__ready.value)
+            dut.i__valid.value = 0
+    assert await receiving == b"".join(map(encode, frames))
+
+
+@cocotb.test()
+async def sends_frame_after_frame(dut):
+    """No pause between frames, at the highest rate, if they are not shorter than the next."""
+    port = await Port.start(dut)
+    random = port.bench.random
+    messages = [random.randbytes(size) for size in (MAX_PAYLOAD, MAX_PAYLOAD, 125, 110, 90, 70, 50, 30, 20)]
+
+    async def give_all():
+        for message in messages:
+            await port.give(message)
+
+    cocotb.start_soon(give_all())
+    await port.bench.until(port.tx, 0, limit=10_000)
+    start = port.bench.now()
+    for message in messages:
+        assert await port.line.receive_frame() == encode(message)
+    bits = 10 * sum(len(encode(message)) for message in messages)
+    assert port.bench.now() - start <= bits * port.divisor
 
 
 class Lock:
@@ -327,7 +352,8 @@ def run(divisor, side, tests, stall=0.0, **more):
 
 
 def test_sends():
-    run(8, 0, ["sends", "sends_without_gaps", "latency", "waits_while_a_frame_is_unsent", "refuses_too_many_bytes"])
+    run(8, 0, ["sends", "sends_without_gaps", "latency", "waits_while_frames_are_unsent", "refuses_too_many_bytes"])
+    run(4, 1, ["sends", "sends_frame_after_frame", "waits_while_frames_are_unsent", "refuses_too_many_bytes"])
 
 
 @pytest.mark.parametrize("stall", [0, 0.6])

@@ -133,7 +133,7 @@ class FrameJob(wiring.Component):
         m.d.comb += [self.side.eq(side), self.half.eq(half), self.encoding.eq(encoding)]
         with m.If(self.step == Step.IDLE):
             m.d.comb += crc.restart.eq(1)
-            m.d.sync += [side.eq(self.for_side), half.eq(self.for_half & self.check), encoding.eq(~self.check)]
+            m.d.sync += [side.eq(self.for_side), half.eq(self.for_half), encoding.eq(~self.check)]
             m.d.sync += self.fresh.eq(self.check)
             with m.If(self.check | self.encode):
                 m.d.sync += self.step.eq(Step.START)

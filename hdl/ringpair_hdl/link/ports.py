@@ -12,20 +12,22 @@ like this::
     cycle 1   read the byte at the pointer (unless one is written)     write the context, with the pointer advanced
     cycle 2   (cycle 0 of the next slot) the byte that was read is there, or is written to the place of the pointer
 
-Addresses, most significant bit first; what lies beyond a buffer of 128 bytes is the tail of the same side::
+Addresses, most significant bit first; each buffer of 128 bytes has 16 more elsewhere::
 
-    send side half p6..p0           place p of a buffer; of those to send there is one half only
-    1    side 1    send half p4..p0 tail of a buffer: places 0x80 and 0x81, or -3 to -1
-    1    side 1    send half 01000  its pointer
-    1    side 1    1    1    01000  count of the job
-    1    side 1    1    1    011xx  where pointers begin: constants
+    0 side half p6..p0                  place p of a received frame
+    1 side 0 p6..p0                     of one to send, half 0
+    1 0 1 p6..p0                        half 1, of the side that needs two
+    1 1 1 side send half p3..p0         places beyond: 0x80 and 0x81, or -3 to -1
+    1 1 1 side send half 1 0 0 0        pointer
+    1 1 1 side send half 1 0 1 0        count of the job
+    1 1 1 side send half 0 1 x x        where pointers begin: constants
 
     received   -3 first code   -2 ... payload, CRC, delimiter: at the place that is the length; 127 if it is too long
     to send     0 first code    1 ... payload, CRC, delimiter
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol.frames import MAX_PAYLOAD
@@ -41,16 +43,20 @@ KINDS = ("store", "fetch", "show", "take", "work")
 
 
 def starts():
-    """Initial contents of the memory: the constants at 1s111011xx."""
+    """Initial contents of the memory: the constants."""
     contents = [0] * 1024
-    for side in range(2):
-        address = 0b10_1110_1100 | side << 8
+    for buffer in range(8):
+        address = 0b111_000_0100 | buffer << 4
         contents[address : address + 4] = [RECEIVED, UNUSED, CODED, GIVEN]
     return contents
 
 
 def pick(pair, side):
     return Mux(side, pair[1], pair[0])
+
+
+def bit(halves, half):
+    return halves.bit_select(half, 1)
 
 
 class Flag:
@@ -70,8 +76,10 @@ class LinkPorts(wiring.Component):
 
     Side 0 shows damaged frames as an `error`, on side 1 they vanish. One frame is shown at a time, whichever side it
     came from, the sides in turn if both have one: the user must look at both. While it is there, two complete ones can
-    wait for each side, the one shown included; one more is dropped whole. One frame can be on its way out for each
-    side; the next one waits until the last byte of it is on the line.
+    wait for each side, the one shown included; one more is dropped whole. Two frames can
+    be on their way out for one side and one for the other: each has a buffer of its own, and may use the one that both
+    share. Else a frame waits until the last byte of one before it is on the line. It must be complete before one of
+    the other side begins.
 
     Timing in cycles: `i` takes a byte every 4, `o` gives one every 4, 4 or 8 more if the line of the same side has a
     byte as well. A received frame of n bytes shows up about 6 (n + 3) cycles after its delimiter, 12 (n + 3) if it is
@@ -136,8 +144,11 @@ class LinkPorts(wiring.Component):
         self.side_next = ~self.turn  # in cycle 0
         self.first, self.skip = Flag(m, "first", init=1), Flag(m, "skip")
         self.one, self.two, self.half = Flag(m, "one"), Flag(m, "two"), Flag(m, "half")
-        self.begun = Flag(m, "begun")
-        self.arrived, self.closed, self.sending = Signal(2), Signal(2), Signal(2)
+        self.arrived, self.begun = Signal(2), Signal(2)
+        self.closed, self.sending = (
+            Signal(data.ArrayLayout(2, 2), name=n) for n in ("closed", "sending")
+        )  # side, half
+        self.giving, self.taking = Signal(2), Signal(2)  # the half that the user fills; that is sent, or next to be
         self.held, self.shown, self.shown_side = Signal(), Signal(), Signal()
         self.update, self.write, self.off = Signal(), Signal(), Signal()
         self.finished = Signal()
@@ -177,13 +188,17 @@ class LinkPorts(wiring.Component):
         job, side = self.job, self.side_next
         self.next_is, self.is_ = ({kind: Signal(name=f"{kind}{end}") for kind in KINDS} for end in ("_next", ""))
         empty = pick([transmitter.empty for transmitter in self.transmitters], side)
-        closed, sending = pick(self.closed, side), pick(self.sending, side)
+        self.used = used = [self.closed[s] | self.sending[s] for s in range(2)]
+        shared = [used[s][1] | (self.begun[s] & self.giving[s]) for s in range(2)]
+        full = [bit(used[s], self.giving[s]) | (self.giving[s] & shared[1 - s]) for s in range(2)]
+        sending = pick([bit(self.sending[s], self.taking[s]) for s in range(2)], side)
+        self.waiting = pick([self.taking[s] ^ ~bit(self.closed[s], self.taking[s]) for s in range(2)], side)
         chosen = self.side == side
         wanted = {
             "store": pick(self.arrived, side),
             "fetch": sending & empty,
             "show": self.o.ready & ~self.o.valid & chosen & self.shown,
-            "take": self.i.valid & chosen & ~closed & ~sending,
+            "take": self.i.valid & chosen & ~pick(full, side),
             "work": job.step != Step.IDLE,
         }
         free = Const(1)
@@ -196,7 +211,7 @@ class LinkPorts(wiring.Component):
         with m.If(~self.second & go):
             m.d.sync += [self.is_[kind].eq(self.next_is[kind]) for kind in KINDS]
             m.d.sync += self.turn.eq(side)
-            for flag in (self.first, self.skip, self.one, self.two, self.half, self.begun):
+            for flag in (self.first, self.skip, self.one, self.two, self.half):
                 m.d.sync += [flag.now.eq(flag.next), flag.next.eq(flag.after)]
         m.d.comb += [job.active.eq(self.is_["work"] & self.second), job.after.eq(self.is_["work"] & ~self.second)]
         m.d.comb += job.data.eq(self._read.data)
@@ -209,14 +224,20 @@ class LinkPorts(wiring.Component):
         m.d.comb += [
             side.eq(Mux(next_is["work"], job.side, self.side_next)),
             send.eq(next_is["fetch"] | next_is["take"] | (next_is["work"] & job.encoding)),
-            half.eq((next_is["work"] & job.half) | (next_is["store"] & self.half.next) | (next_is["show"] & oldest)),
+            half.eq(
+                (next_is["work"] & job.half)
+                | (next_is["store"] & self.half.next)
+                | (next_is["show"] & oldest)
+                | (next_is["fetch"] & pick(self.taking, self.side_next))
+                | (next_is["take"] & pick(self.giving, self.side_next))
+            ),
             start.eq(
                 (next_is["store"] & self.first.next)
-                | (next_is["take"] & ~self.begun.next)
+                | (next_is["take"] & ~pick(self.begun, self.side_next))
                 | (next_is["work"] & job.fresh)
             ),
             job.for_side.eq(self.side_next),
-            job.for_half.eq(oldest),
+            job.for_half.eq(Mux(job.check, oldest, self.waiting)),  # the first of what is closed
         ]
         self.its_side, self.its_send, self.its_half = (
             Signal(name=f"its_{name}", reset_less=True) for name in ("side", "send", "half")
@@ -224,17 +245,18 @@ class LinkPorts(wiring.Component):
         with m.If(~self.second):
             m.d.sync += [self.its_side.eq(side), self.its_send.eq(send), self.its_half.eq(half)]
 
-        special = start | (next_is["work"] & job.at(*COUNTING))
-        which = Cat(start & next_is["take"], start & send)  # of the constants
-        context = Cat(which, start, Const(0b01, 2), half | special, send | special, 1, side, 1)
-        special = self.is_["work"] & job.at(*TO_COUNT)
-        same = Cat(Const(0b01000, 5), self.its_half | special, self.its_send | special, 1, self.its_side, 1)
+        count = next_is["work"] & job.at(*COUNTING)
+        which = Cat(start & next_is["take"], (start & send) | count)  # of the constants, or of pointer and count
+        context = Cat(which, start, ~start, half, send, side, Const(7, 3))
+        count = self.is_["work"] & job.at(*TO_COUNT)
+        buffer = Cat(self.its_half, self.its_send, self.its_side)
+        same = Cat(0, count, Const(0b10, 2), buffer, Const(7, 3))
         tail = pointer[7]
         place = Cat(
-            pointer[:5],
-            Mux(tail, Cat(self.its_half, self.its_send), pointer[5:7]),
+            pointer[:4],
+            Mux(tail, buffer, pointer[4:7]),
             self.its_half | tail,
-            self.its_side,
+            (self.its_side & ~(self.its_send & self.its_half)) | tail,
             self.its_send | tail,
         )
         m.d.comb += [
@@ -328,21 +350,31 @@ class LinkPorts(wiring.Component):
         """From the user's bytes to those on the line: a frame is `begun`, `closed`, then encoded and `sending`."""
         is_, job = self.is_, self.job
         given = is_["take"] & self.write
+        sent = is_["fetch"] & ~self.second & job.zero
         m.d.comb += [
             self.i.ready.eq(given),
-            job.encode.eq(~self.second & pick(self.closed, self.side_next)),
+            job.encode.eq(~self.second & pick([half.any() for half in self.closed], self.side_next)),
         ]
-        with m.If(given):
-            m.d.comb += self.begun.after.eq(1)
-        sent = is_["fetch"] & ~self.second & job.zero
-        with m.If(sent):
-            m.d.comb += self.begun.after.eq(0)
         for side, transmitter in enumerate(self.transmitters):
             m.d.comb += transmitter.load.eq(is_["fetch"] & ~self.second & (self.turn == side))
-            with m.If(self.send & (self.side == side)):
-                m.d.sync += self.closed[side].eq(1)
-            with m.If(job.encoded & (job.side == side)):
-                m.d.sync += [self.closed[side].eq(0), self.sending[side].eq(1)]
-            with m.If(sent & (self.turn == side)):
-                m.d.sync += self.sending[side].eq(0)
+            send, ours = self.send & (self.side == side), self.turn == side
+            with m.If(send):
+                m.d.sync += self.begun[side].eq(0)
+            with m.Elif(given & ours):
+                m.d.sync += self.begun[side].eq(1)
+            for half in range(2):
+                with m.If(send & (self.giving[side] == half)):
+                    m.d.sync += self.closed[side][half].eq(1)
+                with m.If(job.encoded & (job.side == side) & (job.half == half)):
+                    m.d.sync += [self.closed[side][half].eq(0), self.sending[side][half].eq(1)]
+                with m.If(sent & ours & (self.taking[side] == half)):
+                    m.d.sync += self.sending[side][half].eq(0)
+            used, giving, taking = self.used[side], self.giving[side], self.taking[side]
+            starts = self.next_is["take"] & ~self.second & (self.side_next == side)
+            with m.If(~self.begun[side] & ~(is_["take"] & ours) & ~starts):
+                m.d.sync += giving.eq(used[0])
+            with m.If(sent & ours):  # the other one is next, if there is one
+                m.d.sync += taking.eq(taking ^ (bit(used, ~taking) | send))
+            with m.Elif(send & ~used.any()):
+                m.d.sync += taking.eq(giving)
         m.d.comb += self.busy.eq(self.waits.any() | ~Cat(transmitter.empty for transmitter in self.transmitters).all())
