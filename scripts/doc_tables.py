@@ -20,19 +20,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from board_tables import TABLES as BOARD_TABLES
+from board_tables import table
 from ringpair_protocol import admin, channel, derivations, device, frames, health, messages, nor, puf, records
 
 ROOT = Path(__file__).resolve().parent.parent
 SEQUENCER = "hdl/ringpair_hdl/control/README.md"
-DOCUMENTS = ("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md", SEQUENCER)
+DOCUMENTS = (
+    *("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md", SEQUENCER),
+    *("docs/boards.md", "docs/bench-guide.md", "docs/resources.md"),
+)
 MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
 
 
 def words(name: str) -> str:
@@ -378,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "code-memory": code_memory_table,
     "example": example_table,
     "program": program_figures,
+    **BOARD_TABLES,
 }
 
 

@@ -1,8 +1,9 @@
-"""Logic cells and clock of single blocks on the iCE40UP5K, by Yosys and nextpnr.
+"""Logic cells and clock of the device and of single blocks on the iCE40UP5K, by Yosys and nextpnr.
 
     python scripts/report_cells.py                  # every block
     python scripts/report_cells.py ascon            # some
     python scripts/report_cells.py --json ascon     # for other programs
+    python scripts/report_cells.py --device         # builds for the iCEBreaker; rewrites docs/resources.md
 
 Cells are those of the packed block alone (its ports are left open); Fmax is that of the placed and routed block
 between a shift register on its inputs and registers on its outputs. To add a block, add a line to `BLOCKS`.
@@ -129,12 +130,43 @@ def measure(make, seeds):
     )
 
 
+FIGURES = (
+    *("cells", "cells_available", "rams", "rams_available", "dsps", "dsps_available"),
+    *("fmax_mhz", "divider_mhz", "counter_mhz", "rings", "rings_identical", "blocks", "block_rams"),
+)
+"""What the documents show of a build."""
+
+
+def write_resources():
+    """Build all profiles for the iCEBreaker, then write their figures and the tables made of them."""
+    import board_tables
+    import doc_tables
+    from ringpair_boards.build import PROFILES, build
+    from ringpair_boards.report import BuildFailed
+
+    figures = {}
+    for profile in PROFILES:
+        try:
+            report = build("icebreaker", profile, progress=lambda step: print(f"    {step} ...", file=sys.stderr))
+        except BuildFailed as failure:
+            report = failure.report
+            print(failure, file=sys.stderr)
+        print(report.table(), end="\n\n")
+        figures[profile] = {name: getattr(report, name) for name in FIGURES}
+    board_tables.FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    doc_tables.main([])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("block", nargs="*", help=f"among: {', '.join(BLOCKS)}; all without one")
     parser.add_argument("--seeds", type=int, default=1, help="placements to try for Fmax; 0: cells only (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--device", action="store_true", help="the whole device instead; writes docs/resources.*")
     options = parser.parse_args()
+    if options.device:
+        write_resources()
+        return
     unknown = sorted(set(options.block) - set(BLOCKS))
     if unknown:
         parser.error(f"no block {', '.join(unknown)}; there are: {', '.join(BLOCKS)}")

@@ -13,6 +13,7 @@ from .netlist import Netlist
 __all__ = ["cells_per_block", "rams_per_block"]
 
 TILE = re.compile(r"\btile_\d+_\d+\b")
+SUFFIX = re.compile(r"\$\d+")
 REGISTER, LUT, RAM = "SB_DFF", "SB_LUT4", "SB_RAM40_4K"
 CLOCK_PINS = frozenset({"C", "RCLK", "WCLK"})
 TRANSPARENT = frozenset({LUT, "SB_CARRY", "SB_GB"})
@@ -102,6 +103,8 @@ def _ram_block(name: str) -> str:
 
 
 def _cut(block: str, depth: int) -> str:
-    """Name of the block without the top's, down to a depth; all ring tiles are one block."""
-    block = TILE.sub("tiles", block)
+    """Name of the block without the top's and without the numbers that Amaranth adds to names it met before, down to
+    a depth; all ring tiles are one block.
+    """
+    block = SUFFIX.sub("", TILE.sub("tiles", block))
     return ".".join(block.split(".")[1 : 1 + depth]) or "(top)"

@@ -27,6 +27,8 @@ class Chip:
     ram_setup_ns, dsp_setup_ns : float
         Setup times of block RAM and DSP inputs at the slow corner, which nextpnr leaves out of its paths (IceStorm's
         ``timings_*.txt``, SB_RAM40_4K and SB_MAC16 with registered inputs).
+    bitstream_bytes : int
+        Length of a configuration with all block RAMs.
     stage_ps : (int, int, int)
         Rise plus fall of one stage of a ring (LUT from in_3, local and input multiplexer) at the fast, typical and slow
         corner, from the same tables.
@@ -41,6 +43,7 @@ class Chip:
     dsps: int
     ram_setup_ns: float
     dsp_setup_ns: float
+    bitstream_bytes: int
     stage_ps: tuple[int, int, int]
 
     def ring_mhz(self, stages: int = 3) -> dict[str, float]:
@@ -51,9 +54,9 @@ class Chip:
         }
 
 
-UP5K = Chip("iCE40UP5K", "5k", "--up5k", "u", 5280, 30, 8, 0.52, 2.65, (1771, 3096, 4767))
-HX8K = Chip("iCE40HX8K", "8k", "--hx8k", "hx", 7680, 32, 0, 0.28, 0.0, (1381, 1527, 1718))
-LP8K = Chip("iCE40LP8K", "8k", "--lp8k", "lp", 7680, 32, 0, 0.41, 0.0, (1603, 2083, 2533))
+UP5K = Chip("iCE40UP5K", "5k", "--up5k", "u", 5280, 30, 8, 0.52, 2.65, 104_090, (1771, 3096, 4767))
+HX8K = Chip("iCE40HX8K", "8k", "--hx8k", "hx", 7680, 32, 0, 0.28, 0.0, 135_100, (1381, 1527, 1718))
+LP8K = Chip("iCE40LP8K", "8k", "--lp8k", "lp", 7680, 32, 0, 0.41, 0.0, 135_100, (1603, 2083, 2533))
 RINGS = {"5k": RINGS_UP5K, "8k": RINGS_HX8K}
 
 

@@ -12,6 +12,7 @@ from .asc import Bitstream, Tile
 from .board import Board
 from .build import NAME, build
 from .canvas import Canvas, PngCanvas, SvgCanvas
+from .report import BuildFailed
 
 __all__ = ["draw", "draw_floorplan"]
 
@@ -36,19 +37,31 @@ def draw_floorplan(board: Board | str, profile: str = "pair", *, folder: Path | 
     """Build for a board, unless that is done, and draw its die beside the bitstream; returns the SVG and the PNG.
 
     The options are those of `build`.
+
+    Raises
+    ------
+    BuildFailed
+        The build is refused. It is drawn all the same, before: the picture may show why.
     """
-    report = build(board, profile, folder=folder, **options)
+    refused = None
+    try:
+        report = build(board, profile, folder=folder, **options)
+    except BuildFailed as failure:
+        refused, report = failure, failure.report
     bitstream = Path(report.bitstream)
     from .build import board as find
 
     target = find(board) if isinstance(board, str) else board
     title = f"{target.title}: {report.chip}, {report.cells} of {report.cells_available} cells, {report.rings} rings"
+    title += ", refused" if refused else ""
     files = []
     for canvas_class, suffix in ((SvgCanvas, ".svg"), (PngCanvas, ".png")):
         content = draw(Bitstream.read(bitstream.parent / f"{NAME}.asc"), target.floorplan, title, canvas_class)
         path = bitstream.with_suffix(suffix)
         path.write_bytes(content)
         files.append(path)
+    if refused:
+        raise refused
     return files
 
 

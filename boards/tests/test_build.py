@@ -38,10 +38,6 @@ REQUIRED = {
 }
 
 
-BITSTREAM_BYTES = {"5k": 104_090, "8k": 135_100}
-"""Of a configuration with all block RAMs initialized."""
-
-
 def test_report(report, folder):
     stored = json.loads((folder / "icebreaker-characterize.json").read_text())
     assert stored.keys() >= REQUIRED
@@ -268,7 +264,7 @@ def test_board(name):
     pins += clock.ios[0].names
     assert len(set(pins)) == len(pins)
     assert clock.clock.frequency == b.clock_hz
-    assert flash.conflict(BITSTREAM_BYTES[b.chip.die]) is None
+    assert flash.conflict(b.chip.bitstream_bytes) is None
     assert b.platform.device == b.chip.name
     assert "{}" in b.program
     assert b.floorplan.rings == 192
@@ -297,6 +293,7 @@ def test_rings_are_identical_on_every_board(name, seed):
     report = build_device(name, seed)
     assert (report.rings, report.rings_identical) == (192, 192)
     assert [reason for reason in report.refused if not is_budget(reason)] == []
+    assert report.bitstream_bytes == board(name).chip.bitstream_bytes
 
 
 @pytest.mark.slow
@@ -305,3 +302,11 @@ def test_the_device_fits_every_board(name):
     """What a user gets without options is not refused."""
     report = build_device(name)
     assert report.refused == []
+
+
+@pytest.mark.slow
+def test_the_documents_have_the_figures():
+    """`python scripts/report_cells.py --device` writes them."""
+    figures = json.loads((BUILDS.parents[1] / "docs" / "resources.json").read_text())["pair"]
+    report = json.loads(build_device("icebreaker").to_json())
+    assert {name: report[name] for name in figures} == figures

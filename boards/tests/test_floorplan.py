@@ -1,13 +1,16 @@
 """The picture of the die, checked by its pixels and elements."""
 
+import shutil
 import struct
 import zlib
 from xml.etree import ElementTree
 
 import pytest
+import ringpair_boards.build as build_module
 from ringpair_boards.canvas import PngCanvas, SvgCanvas
 from ringpair_boards.floorplan import CHANNEL, RAM, draw_floorplan
 from ringpair_boards.harness_top import RingHarness
+from ringpair_boards.report import BuildFailed
 from ringpair_hdl.puf.ring_array import UP5K
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -82,3 +85,13 @@ def test_labels(pictures):
     fills = {e.get("fill") for e in svg.iter(f"{SVG}rect")}
     assert RAM in fills
     assert set(CHANNEL) <= fills
+
+
+def test_a_refused_build_is_drawn(report, folder, tmp_path, monkeypatch):
+    """And refused all the same."""
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    monkeypatch.setattr(build_module, "judge", lambda *_: ["too large"])
+    with pytest.raises(BuildFailed, match="too large"):
+        draw_floorplan("icebreaker", "characterize", folder=copied, top=RingHarness)
+    assert "192 rings, refused" in (copied / "icebreaker-characterize.svg").read_text()
+    assert decode((copied / "icebreaker-characterize.png").read_bytes())

@@ -11,6 +11,7 @@ ROOT = doc_tables.ROOT
 PAGES = sorted({ROOT / name for name in doc_tables.DOCUMENTS} | set((ROOT / "docs").glob("*.md")))
 AMARANTH = ("secrets", "instructions", "code-memory", "example")
 NEEDS = {"silicon": "numpy", **dict.fromkeys(AMARANTH, "amaranth")}
+NEEDS |= dict.fromkeys(("boards", "board-notes", "board-flash", "ring-frequencies"), "amaranth_boards")
 PRINTED_ONLY = {"program"}
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 TEST = re.compile(r"`((?:[a-z_]+/)+test_\w+\.py)(?:::(\w+))?`")
