@@ -24,10 +24,15 @@ BLOCKS = {
     "device.button": "debounce, timer",
     "noise": "noise source: sampled rings",
     "cd_sync": "reset after power-up",
+    "device.to_puf": "a register on the way to the PUF engine",
+    "device.from_puf": "a register on the way from it",
+    "rings.counters": "four counters of 16 bits, one a channel",
     "core": "characterization: commands, readings, noise capture",
+    "core.port": "serial port of the characterization",
+    "core.reader": "selects rings, times the window, collects counts",
     "(top)": "commands between the blocks, pins",
 }
-"""What a block does, by its name or the beginning of it; others come under their own name."""
+"""What a block does; others come with their name only."""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -127,8 +132,7 @@ def block_table() -> str:
             counts[block][profile] = (before[0] + cells, before[1] + build["block_rams"].get(name, 0))
     rows = []
     for block, by_profile in sorted(counts.items(), key=lambda item: -max(cells for cells, _ in item[1].values())):
-        purpose = next((text for name, text in BLOCKS.items() if block.startswith(name)), "")
-        rows.append((f"`{block}`", purpose, *(_cell(by_profile.get(profile)) for profile in builds)))
+        rows.append((f"`{block}`", BLOCKS.get(block, ""), *(_cell(by_profile.get(profile)) for profile in builds)))
     sums = [tuple(map(sum, zip(*(c[p] for c in counts.values() if p in c), strict=True))) for p in builds]
     return table(("block", "what", *builds), [*rows, ("**in all**", "", *map(_cell, sums))])
 
