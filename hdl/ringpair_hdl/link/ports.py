@@ -152,7 +152,8 @@ class LinkPorts(wiring.Component):
         self.held, self.shown, self.shown_side = Signal(), Signal(), Signal()
         self.update, self.write, self.off = Signal(), Signal(), Signal()
         self.finished = Signal()
-        self.waits = Cat(self.arrived, self.finished, self.one.now, self.one.next, self.closed, self.sending)
+        self.complete = Cat(self.one.now, self.one.next).any()
+        self.waits = Cat(self.arrived, self.finished, self.closed, self.sending).any()
         self._lines(m)
         self._slots(m)
         self._addresses(m)
@@ -205,8 +206,9 @@ class LinkPorts(wiring.Component):
         for kind in KINDS:
             m.d.comb += self.next_is[kind].eq(wanted[kind] & free)
             free = free & ~wanted[kind]
-        go = Signal()  # else everything rests: after a slot for nothing, until there is something
-        m.d.comb += go.eq(Cat(self.is_.values()).any() | self.waits.any() | self.i.valid)
+        go = Signal()  # else everything rests: after a slot for nothing, until there is something, or the user asks
+        asks = self.i.valid | Mux(self.shown, self.o.ready, self.complete)
+        m.d.comb += go.eq(Cat(self.is_.values()).any() | self.waits | asks)
         m.d.sync += self.second.eq(~self.second & go)
         with m.If(~self.second & go):
             m.d.sync += [self.is_[kind].eq(self.next_is[kind]) for kind in KINDS]
@@ -377,4 +379,5 @@ class LinkPorts(wiring.Component):
                 m.d.sync += taking.eq(taking ^ (bit(used, ~taking) | send))
             with m.Elif(send & ~used.any()):
                 m.d.sync += taking.eq(giving)
-        m.d.comb += self.busy.eq(self.waits.any() | ~Cat(transmitter.empty for transmitter in self.transmitters).all())
+        silent = Cat(transmitter.empty for transmitter in self.transmitters).all()
+        m.d.comb += self.busy.eq(self.waits | self.complete | ~silent)
