@@ -279,6 +279,7 @@ async def sends_frame_after_frame(dut):
         for message in messages:
             await port.give(message)
 
+    await port.bench.cycles(port.bench.parameters.get("offset", 0))
     cocotb.start_soon(give_all())
     await port.bench.until(port.tx, 0, limit=10_000)
     start = port.bench.now()
@@ -354,6 +355,13 @@ def run(divisor, side, tests, stall=0.0, **more):
 def test_sends():
     run(8, 0, ["sends", "sends_without_gaps", "latency", "waits_while_frames_are_unsent", "refuses_too_many_bytes"])
     run(4, 1, ["sends", "sends_frame_after_frame", "waits_while_frames_are_unsent", "refuses_too_many_bytes"])
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+def test_sends_at_any_time(side, offset):
+    """Whatever the slots and the bits of the line are to each other."""
+    run(4, side, ["sends_frame_after_frame"], offset=offset)
 
 
 @pytest.mark.parametrize("stall", [0, 0.6])

@@ -181,6 +181,7 @@ class LinkPorts(wiring.Component):
                 receiver.rx.eq(self.rx[side]),
                 self.tx[side].eq(transmitter.tx),
                 transmitter.tick.eq(clocks[divisor].tick),
+                transmitter.near.eq(clocks[divisor].near),
                 transmitter.data.eq(self._read.data),
             ]
 
@@ -188,7 +189,7 @@ class LinkPorts(wiring.Component):
         """What the next slot is for, in cycle 0."""
         job, side = self.job, self.side_next
         self.next_is, self.is_ = ({kind: Signal(name=f"{kind}{end}") for kind in KINDS} for end in ("_next", ""))
-        empty = pick([transmitter.empty for transmitter in self.transmitters], side)
+        soon = pick([transmitter.soon for transmitter in self.transmitters], side)
         self.used = used = [self.closed[s] | self.sending[s] for s in range(2)]
         shared = [used[s][1] | (self.begun[s] & self.giving[s]) for s in range(2)]
         full = [bit(used[s], self.giving[s]) | (self.giving[s] & shared[1 - s]) for s in range(2)]
@@ -197,7 +198,7 @@ class LinkPorts(wiring.Component):
         chosen = self.side == side
         wanted = {
             "store": pick(self.arrived, side),
-            "fetch": sending & empty,
+            "fetch": sending & soon,
             "show": self.o.ready & ~self.o.valid & chosen & self.shown,
             "take": self.i.valid & chosen & ~pick(full, side),
             "work": job.step != Step.IDLE,

@@ -46,6 +46,7 @@ class Timer:
         self.states = states[:divisor]
         self.value = Signal(divisor.bit_length(), init=states[0], reset_less=True, name="timer")
         self.tick = self.value == self.states[-1]
+        self.near = Cat(self.value == state for state in self.states[-3:]).any()
 
     def following(self):
         shifted = Cat((self.value & self.taps).xor(), self.value[:-1])
@@ -102,9 +103,11 @@ class UartReceiver(wiring.Component):
 
 
 class BitClock(wiring.Component):
-    """A strobe every `divisor` cycles, for transmitters; those of one rate can share it."""
+    """A strobe every `divisor` cycles, for transmitters; those of one rate can share it. `near` includes the two cycles
+    before."""
 
     tick: Out(1)
+    near: Out(1)
 
     def __init__(self, divisor):
         self.divisor = check_divisor(divisor)
@@ -113,7 +116,7 @@ class BitClock(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         timer = Timer(self.divisor)
-        m.d.comb += self.tick.eq(timer.tick)
+        m.d.comb += [self.tick.eq(timer.tick), self.near.eq(timer.near)]
         m.d.sync += timer.value.eq(timer.following())
         return m
 
@@ -125,10 +128,15 @@ class UartTransmitter(wiring.Component):
     ----------
     tick : In(1)
         Strobe at the border between two bits, from a `BitClock`.
+    near : In(1)
+        `tick`, or it comes within two cycles.
     data, load : In(8), In(1)
-        Strobe: send this byte. Only when `empty`. The start bit begins with the next `tick`.
+        Strobe: send this byte. Only when `empty`, or two cycles after `soon`. The start bit begins with the next `tick`
+        that does not begin a stop bit.
     empty : Out(1)
         The stop bit of the last byte has begun, or the line is idle.
+    soon : Out(1)
+        In two cycles it will have, or begin: time to fetch a byte from a memory, and never too late.
     tx : Out(1)
         The line, from a flip-flop.
     """
@@ -136,13 +144,16 @@ class UartTransmitter(wiring.Component):
     tick: In(1)
     data: In(8)
     load: In(1)
+    near: In(1)
     empty: Out(1)
+    soon: Out(1)
     tx: Out(1, init=1)
 
     def elaborate(self, platform):
         m = Module()
         shift = Signal(10)  # stop bit, data, start bit
-        m.d.comb += self.empty.eq(shift == 0)
+        last = shift[1:] == 0
+        m.d.comb += [self.empty.eq(last & ~shift[0]), self.soon.eq(last & (~shift[0] | self.near))]
         with m.If(self.tick):
             m.d.sync += self.tx.eq(shift[0] | self.empty)
         with m.If(self.tick | self.load):
