@@ -258,12 +258,21 @@ class NorFlash:
         self.memory[start : start + len(new)] = new
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step; if there is no room, the old one stays and the error names it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def map_file(path: Path, size: int) -> mmap.mmap:
     """Shared mapping of a file, made blank (0xff) with `size` bytes if it does not exist."""
     if not path.exists():
-        partial = path.with_name(path.name + ".new")
-        partial.write_bytes(b"\xff" * size)
-        partial.replace(path)
+        write_whole(path, b"\xff" * size)
     with path.open("r+b") as file:
         length = path.stat().st_size
         if length == 0:

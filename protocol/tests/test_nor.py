@@ -1,5 +1,6 @@
 """Model of the NOR flash: what the data sheet says, checked from the pins."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from ringpair_protocol.nor import (
     STATUS_WRITE_ENABLED,
     Command,
     NorFlash,
+    write_whole,
 )
 
 SIZE = 4 * SECTOR
@@ -210,3 +212,19 @@ def test_bad_arguments(tmp_path: Path) -> None:
         flash.select()
     with pytest.raises(ValueError, match="backwards"):
         flash.advance(-1)
+
+
+def test_no_room_for_a_file(tmp_path, monkeypatch):
+    """The old content stays, nothing else is left, and the error names the file."""
+    path = tmp_path / "flash.bin"
+    write_whole(path, b"old")
+
+    def full(self, data):
+        with self.open("wb") as file:
+            file.write(data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*flash\.bin'"):
+        write_whole(path, b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("flash.bin", b"old")]

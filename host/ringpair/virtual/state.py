@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ringpair_protocol.nor import map_file
+from ringpair_protocol.nor import map_file, write_whole
 
 from ..errors import RingpairError, UsageError
 from ..home import BOARDS_FOLDER, home
@@ -190,9 +190,7 @@ class BoardFolder:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace a file of this folder in one step."""
         self.path.mkdir(parents=True, exist_ok=True)
-        partial = self.path / f"{name}.{os.getpid()}"
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-        partial.replace(self.path / name)
+        write_whole(self.path / name, f"{json.dumps(content, indent=1)}\n".encode())
 
     def remove(self, name: str) -> None:
         """Remove a file of this folder, if it is there."""
