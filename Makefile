@@ -10,11 +10,11 @@ demo: $(VENV)/virtual
 	@$(BIN)/ringpair demo
 
 test: $(VENV)/test icarus lint
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=15
 
 # What takes more than a minute a test: builds for all boards with three seeds, power cuts without end.
 slow: $(VENV)/test icarus
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow --durations=15
 
 lint: $(VENV)/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
