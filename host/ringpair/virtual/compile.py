@@ -36,7 +36,7 @@ from typing import Any
 import platformdirs
 
 from ..errors import RingpairError
-from .gating import gated
+from .gating import UnexpectedModelError, gated
 from .locks import Lock
 
 Progress = Callable[[str], None]
@@ -226,7 +226,13 @@ def _compile(
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="build-") as name:
         work = Path(name)
-        text = netlist.decode() if translated else _translate(netlist, work, tools, progress, reference=reference)
+        header, text = ("", netlist.decode()) if translated else _translate(netlist, work, tools, progress)
+        if not reference:
+            try:
+                text = gated(header, text)
+            except UnexpectedModelError as error:
+                progress(f"this board will be several times slower than it could be: {error}")
+                reference = True
         (work / top).write_text(text)
         progress("compiling the gateware (about 15 s the first time)")
         model = (f'-DMODEL="{top}"', f"-I{tools.headers}", "-I.", *(["-DREFERENCE"] if reference else []))
@@ -240,8 +246,8 @@ def _compile(
         os.replace(work / output, library)
 
 
-def _translate(netlist: bytes, work: Path, tools: _Tools, progress: Progress, *, reference: bool) -> str:
-    """RTLIL to C++."""
+def _translate(netlist: bytes, work: Path, tools: _Tools, progress: Progress) -> tuple[str, str]:
+    """RTLIL to C++: header and model."""
     (work / "top.il").write_bytes(netlist)
     progress("translating the gateware to C++")
     script = "read_rtlil top.il; write_cxxrtl -header -g0 model.cc"
@@ -250,8 +256,7 @@ def _translate(netlist: bytes, work: Path, tools: _Tools, progress: Progress, *,
         raise BuildError(
             "the gateware has combinational feedback, which one evaluation per clock cannot simulate: remove it"
         )
-    header, model = ((work / f"model.{kind}").read_text() for kind in ("h", "cc"))
-    return model if reference else gated(header, model)
+    return (work / "model.h").read_text(), (work / "model.cc").read_text()
 
 
 def _run(command: list[str], purpose: str, folder: Path | None = None) -> str:
