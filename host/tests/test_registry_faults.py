@@ -11,41 +11,12 @@ from pathlib import Path
 
 import pytest
 from ringpair.errors import RegistryError, RegistryLocked, WrongPassphrase
-from ringpair.registry import Registry, Secrecy, export, import_backup, migrate
+from ringpair.registry import Registry, export, import_backup, migrate
 from ringpair.registry.database import Database
-from ringpair_protocol.pairing import DeviceEntry, next_wrap_key
+from ringpair_protocol.pairing import DeviceEntry
 
+from host.tests.rig_registry import SECRECY, chain, entry
 from protocol.tests.rig import IDENTITY
-
-BAD_NAMES = ("", "7", "a b", "é", "a" * 49, "abcdef0123456789")
-SECRECY = Secrecy("correct horse", cost=10)
-
-
-def entry(number):
-    return DeviceEntry(bytes([number]) * 8, bytes([0xA0 + number]) * 32)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "home" / "registry.sqlite"
-
-
-@pytest.fixture
-def registry(path):
-    """alice, bob and carol are enrolled."""
-    with Registry(path, SECRECY) as registry:
-        for number, name in enumerate(("alice", "bob", "carol"), start=1):
-            registry.add(entry(number), name, IDENTITY)
-            registry.confirm(name)
-        yield registry
-
-
-def chain(number, index):
-    wrap_key = entry(number).wrap_key
-    for _ in range(index):
-        wrap_key = next_wrap_key(wrap_key)
-    return wrap_key
-
 
 # ------------------------------------------------------------------------------ processes and disks
 
