@@ -1,9 +1,9 @@
-"""Where everything of this user lies: the registry and the folders of virtual boards."""
+"""Where everything of this user lies: the registry, the folders of virtual boards, and compiled ones."""
 
 import os
 from pathlib import Path
 
-HOME_VARIABLE = "RINGPAIR_HOME"
+HOME_VARIABLE, CACHE_VARIABLE = "RINGPAIR_HOME", "RINGPAIR_CACHE"
 REGISTRY_FILE = "registry.sqlite"
 BOARDS_FOLDER = "boards"
 
@@ -14,6 +14,13 @@ def home() -> Path:
 
     chosen = os.environ.get(HOME_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_data_path("ringpair")
+
+
+def cache_folder() -> Path:
+    """Of compiled virtual boards: below ``$RINGPAIR_CACHE``, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("ringpair")) / "virtual"
 
 
 def default_path() -> Path:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,14 @@ def test_doctor_finds_faults(run, monkeypatch, tmp_path):
     assert "no-such-compiler" in bad["C++ compiler"]
     assert "not permitted" in bad["/dev/ttyUSB7"]
     assert "3 things need attention" in err
+
+
+@pytest.mark.parametrize("verb", ["doctor", "boards"])
+def test_builds_need_no_other_extra(verb):
+    """What belongs to virtual boards and measuring is not there."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['numpy', 'scipy', 'ziglang', 'pyarrow', 'h5py'])); "
+        f"from ringpair.cli import main; sys.exit(main(['{verb}', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout), done.stderr

@@ -110,8 +110,7 @@ def programs() -> Iterator[Finding]:
 
 def folders() -> Iterator[Finding]:
     """Caches and the registry's place: there, writable, how large."""
-    from ringpair.home import default_path
-    from ringpair.virtual.compile import cache_folder
+    from ringpair.home import cache_folder, default_path
 
     for what, folder in (("cache of virtual boards", cache_folder()), ("registry", default_path().parent)):
         existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -33,9 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ..errors import RingpairError
+from ..home import cache_folder
 from .gating import UnexpectedModelError, gated
 from .locks import Lock
 
@@ -92,11 +91,6 @@ class Design:
 
 def quiet(step: str) -> None:
     """Report nothing."""
-
-
-def cache_folder() -> Path:
-    """Where finished libraries lie."""
-    return Path(os.environ.get("RINGPAIR_CACHE") or platformdirs.user_cache_dir("ringpair")) / "virtual"
 
 
 def build(design: Any = None, progress: Progress = quiet, *, reference: bool = False) -> Path:
