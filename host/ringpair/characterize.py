@@ -17,7 +17,8 @@ from ringpair_protocol import admin, puf
 from ringpair_protocol import characterize as protocol
 from ringpair_protocol.characterize import BUFFER_BYTES, INTERVAL, MAX_NOISE, MAX_READINGS, PLACES_IN_ORDER, Opcode
 
-from .errors import ProtocolError, UsageError
+from .errors import ProtocolError, TransportError, UsageError
+from .events import Started
 from .line import Line, parsed
 from .transport import Transport, open_port
 
@@ -154,6 +155,16 @@ class Characterizer:
                     )
                 data += part
         return bytes(data)
+
+    def restarted(self, timeout: float) -> bool:
+        """Whether the board started anew, or its port broke off, since the last call or within ``timeout`` seconds.
+
+        After a broken port this object is of no more use.
+        """
+        try:
+            return self._line.take((Started,), timeout) is not None
+        except TransportError:
+            return True
 
     def _readings(self, place: int, readings: int, repeats: int, window: int) -> list[tuple[int, ...]]:
         body = self._command(Opcode.READ, _valid(protocol.read_command, place, readings, repeats, window))

@@ -35,6 +35,7 @@ VERBS = (
     "sim",
     "button",
     "demo",
+    "characterize",
     "metrics",
     "layout",
     "report",
