@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -96,6 +97,7 @@ def test_two_boards(boards, run, tmp_path):
     assert [entry["gateware"] for entry in extra["boards"].values()] == [gateware] * 2
     assert extra["created"].startswith("20")
     assert extra["versions"]["numpy"] == np.__version__
+    assert extra["modeled_window_clocks"] == 512
     assert (extra["clock_mhz"], extra["window_clocks"], len(extra["ambient"])) == (12, [512, 1024], 2)
     noise = [(tmp_path / f"run.{name}.noise").read_bytes() for name in "ab"]
     assert [len(entry) for entry in noise] == [1126, 1126]
@@ -143,6 +145,36 @@ def test_goes_on_after_a_cut_cable(library, boards, run, tmp_path, monkeypatch):
     assert data.conditions[0].temperature == 30
     assert [entry["resumed_at"][-1] for entry in data.meta.extra["boards"].values()] == [first.shape[1], 6]
     assert not folder.exists()
+
+
+def test_an_interrupt_keeps_what_was_read(boards, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run.parquet"
+    cut_after(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    start = time.monotonic()
+    assert main(["characterize", f"x={boards[0].port}", "-o", str(path), "--reads", "1000000"]) == 130
+    assert time.monotonic() - start < 10
+    assert "reads kept in" in capsys.readouterr().err
+    assert 3 <= (tmp_path / "run.parquet.partial" / "x.counts").stat().st_size / 384 < 20
+    assert not path.exists()
+
+
+def test_order_of_the_reads(tmp_path):
+    """Series by series, in each window by window: each read ends up where it belongs."""
+    plan = partial.Plan(["a", "b"], [256, 512], reads=3, series=2, clock_mhz=12)
+    plan.boards = {"a": {"simulated": False}, "b": {"simulated": True}}
+    run = partial.Partial(tmp_path / "run.parquet", plan, resume=False)
+    run.save_plan()
+    for chip, name in enumerate("ab"):
+        for number in range(plan.records):
+            assert not run.complete
+            run.append(name, [1 + chip + 2 * number + 100 * ring for ring in range(puf.RINGS)])
+    assert run.complete
+    assert run.finish() == [tmp_path / "run.parquet"]
+    assert open_files([tmp_path / "run.parquet"]).meta.silicon == "mixed"
+    values = values_of(tmp_path / "run.parquet") - 1
+    assert (values[0, 0, 0] == [0, 2, 4, 12, 14, 16]).all()  # window 0: reads 0 to 2 and 6 to 8
+    assert (values[1, 1, 0] == [7, 9, 11, 19, 21, 23]).all()
+    assert (np.diff(values, axis=2) == 100).all()
 
 
 def test_power_cycles(library, run, tmp_path):
