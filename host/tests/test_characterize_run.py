@@ -69,8 +69,16 @@ def cut_after(monkeypatch, reads, action):
     monkeypatch.setattr(partial.Partial, "append", counted)
 
 
-def test_two_boards(boards, run, tmp_path):
+def test_two_boards(boards, run, tmp_path, monkeypatch):
     one, two = boards
+    asked = {one.port: [], two.url: []}  # virtual silicon does not show the window: look at what the boards are asked
+    counts_of_all = Characterizer.counts_of_all
+
+    def noted(board, window=None, repeats=1):
+        asked[board.port].append(window)
+        return counts_of_all(board, window, repeats)
+
+    monkeypatch.setattr(Characterizer, "counts_of_all", noted)
     path = tmp_path / "run.parquet"
     ambient = f"{sys.executable} -c 'print({json.dumps(json.dumps({'temperature': 24.5, 'voltage': 1.19}))})'"
     result, _ = run(
@@ -78,6 +86,8 @@ def test_two_boards(boards, run, tmp_path):
         "--ambient", ambient, "--noise", 9_001,
     )  # fmt: skip
     assert (result["boards"], result["rings"], result["reads"], result["windows"]) == (["a", "b"], 192, 3, [512, 1024])
+    monkeypatch.undo()
+    assert list(asked.values()) == [[None] + [512] * 3 + [1024] * 3] * 2
     data = open_files([path])
     assert (data.chips, data.rings, data.reads, data.meta.silicon, data.meta.floorplan) == (
         2, 192, 3, "simulated", "ringpair",
@@ -178,7 +188,7 @@ def test_order_of_the_reads(tmp_path):
 
 
 def test_power_cycles(library, run, tmp_path):
-    path = tmp_path / "run.parquet"
+    path, waited = tmp_path / "run.parquet", []
     with VirtualBoard("four", library, base=tmp_path / "boards", silicon={"seed": 4}, pace=0.0) as four:
 
         def human():
@@ -187,6 +197,7 @@ def test_power_cycles(library, run, tmp_path):
             while not counts.exists() or counts.stat().st_size < 2 * 384:
                 time.sleep(0.05)
             time.sleep(0.5)
+            waited.append(counts.stat().st_size == 2 * 384)
             four.control.request("power", on=False)
             time.sleep(0.1)
             four.control.request("power", on=True)
@@ -195,7 +206,7 @@ def test_power_cycles(library, run, tmp_path):
         hand.start()
         result, err = run(f"f={four.port}", "-o", path, "--reads", 2, "--restarts", 1)
         hand.join()
-    assert result["reads"] == 4
+    assert (result["reads"], waited) == (4, [True])
     assert "switch off and on again, for series 2 of 2: f" in err
     assert "f started anew" in err
     data = open_files([path])
