@@ -164,9 +164,9 @@ def facts() -> dict[str, Any]:
 
 def note_ambient(plan: Plan, arguments: argparse.Namespace) -> None:
     """Add the temperature and voltage of this moment to the plan."""
-    found = (
-        ask(arguments.ambient) if arguments.ambient else {name: getattr(arguments, name) for name in QUANTITIES}
-    )  # fmt: skip
+    found = {name: getattr(arguments, name) for name in QUANTITIES}
+    if arguments.ambient:
+        found = ask(arguments.ambient)
     for name, value in found.items():
         if value is not None and not math.isfinite(value):
             raise UsageError(f"expected the {name} as a finite number, got {value}")
