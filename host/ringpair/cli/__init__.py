@@ -37,6 +37,7 @@ VERBS = (
     "demo",
     "characterize",
     "metrics",
+    "noise",
     "layout",
     "report",
     "boards",
