@@ -56,6 +56,12 @@ def test_example_of_6_3_7():
     assert prediction_entropy(hits, 3) == pytest.approx(0.3909, abs=1e-4)
 
 
+def test_example_of_6_3_8():
+    hits = predictors.lag(np.array([2, 1, 3, 2, 1, 3, 1, 3, 1, 2]), depth=3)
+    assert (len(hits), hits.sum()) == (9, 2)
+    assert prediction_entropy(hits, 3) == pytest.approx(0.735, abs=1e-3)
+
+
 def test_example_of_6_3_9():
     hits = predictors.multi_mmc(np.array([2, 1, 3, 2, 1, 3, 1, 3, 1]), 4, depth=3)
     assert (len(hits), hits.sum()) == (7, 3)
@@ -184,19 +190,22 @@ def test_the_bound_of_the_longest_run_is_that_of_brute_force():
 def test_independent_bits(ones):
     """The likeliest guess of a biased bit is the best one: no estimate is far above, the plain ones are close."""
     truth = -math.log2(max(ones, 1 - ones))
-    found = noise.assess(source(1, 200_000, ones)).original
+    found = noise.assess(source(1, 100_000, ones)).original
     assert len(found) == 10
-    for name in ("most common value", "Markov", "multi most common in window", "lag" if ones == 0.5 else "MultiMMC"):
+    for name in ("most common value", "Markov", "multi most common in window", "MultiMMC", "LZ78Y"):
         assert found[name] == pytest.approx(truth, abs=0.03), name
-    assert max(found.values()) < truth + 0.02
-    assert min(found.values()) > 0.65 * truth
+    alike = -math.log2(ones**2 + (1 - ones) ** 2)  # what two bits have in common is all that these two look at
+    for name in ("longest repeated substring", "lag"):
+        assert alike * 0.75 < found.pop(name) < alike, name
+    assert max(found.values()) < truth + 0.01
+    assert min(found.values()) > 0.5 * truth  # compression has the widest bound
 
 
 @pytest.mark.parametrize("stay", [0.7, 0.2])
 def test_a_markov_chain_of_fair_bits(stay):
     """Its bits are balanced: the most common value sees nothing, what remembers sees everything."""
     truth = -math.log2(max(stay, 1 - stay))
-    found = noise.assess(source(2, 200_000, stay=stay)).original
+    found = noise.assess(source(2, 100_000, stay=stay)).original
     assert found["most common value"] > 0.98
     for name in ("Markov", "MultiMMC", "LZ78Y"):
         assert found[name] == pytest.approx(truth, abs=0.03), name
@@ -222,17 +231,19 @@ def test_inverted_bits_are_worth_the_same():
 def test_periodic_bits_have_none():
     found = noise.assess(np.arange(30_000) // 3 % 2).original
     assert found["most common value"] > 0.95
-    for name in ("t-tuple", "longest repeated substring", "lag", "MultiMMC", "LZ78Y"):
+    for name in ("t-tuple", "longest repeated substring", "lag", "MultiMMC"):
         assert found[name] < 0.001, name
+    # One bit before has been seen most often, and is followed by its like two times of three.
+    assert found["LZ78Y"] == pytest.approx(math.log2(1.5), abs=0.02)
 
 
 def test_symbols_are_also_assessed_as_bits():
     symbols = np.random.default_rng(5).integers(0, 16, 20_000)
     found = noise.assess(symbols, 4)
     assert set(found.bitstring) - set(found.original) == {"collision", "Markov", "compression"}
-    assert found.original["most common value"] == pytest.approx(4, abs=0.1)
+    assert found.original["most common value"] == pytest.approx(4, abs=0.2)
     stuck = noise.assess(symbols | 8, 4)  # one bit of four is always 1
-    assert stuck.original["most common value"] == pytest.approx(3, abs=0.1)
+    assert stuck.original["most common value"] == pytest.approx(3, abs=0.2)
     assert stuck.entropy < 3
     assert noise.bits_of(np.array([8, 3]), 4).tolist() == [1, 0, 0, 0, 0, 0, 1, 1]
 
