@@ -185,6 +185,12 @@ def test_the_bound_of_the_longest_run_is_that_of_brute_force():
     assert state.sum() == pytest.approx(0.99, abs=1e-4)
 
 
+def test_one_long_run_of_right_guesses_counts():
+    hits = np.zeros(1000, bool)
+    hits[500:530] = True
+    assert prediction_entropy(hits, 2) == pytest.approx(-math.log2(predictors._local_bound(31, 1000)))
+
+
 # --------------------------------------------------------------------------------------------- sources of known entropy
 @pytest.mark.parametrize("ones", [0.5, 0.6, 0.9])
 def test_independent_bits(ones):
@@ -280,8 +286,14 @@ def test_one_bit_that_is_mostly_the_same_after_a_restart_fails():
     assert found.most < found.cutoff  # so much is expected of a source with little entropy
 
 
+def test_half_of_the_entropy_is_too_little():
+    assert noise.Restart(most=9, cutoff=10, rows=0.4, columns=0.9, initial=0.8).entropy == 0.4
+    assert not noise.Restart(most=9, cutoff=10, rows=0.39, columns=0.9, initial=0.8).passed
+    assert not noise.Restart(most=9, cutoff=10, rows=0.9, columns=0.39, initial=0.8).passed
+
+
 def test_restart_cutoff_is_the_binomial_quantile():
-    """P(X >= cutoff) < 0.01 / 2000 for 1000 fair bits, and not for one less; closed form by sums of binomials."""
+    """P(X >= cutoff) <= 0.01 / 400 for 200 fair bits, and not for one less: exact sums of binomials."""
     found = noise.restart_test(source(11, 40_000).reshape(200, 200), 1.0)
     tail = [sum(math.comb(200, k) for k in range(c, 201)) / 2**200 for c in (found.cutoff, found.cutoff - 1)]
     assert tail[0] <= 0.01 / 400 < tail[1]
