@@ -264,7 +264,7 @@ def test_doctor_finds_faults(run, monkeypatch, tmp_path):
     data, err = run("doctor", code=1)
     bad = {finding["what"]: finding["detail"] for finding in data["findings"] if finding["state"] == "bad"}
     assert bad.keys() == {"amaranth", "C++ compiler", "/dev/ttyUSB7"}
-    assert "0.4.9 is too old, expected 0.5.8 or newer" in bad["amaranth"]
+    assert "0.4.9 is too old, expected 0.5.10 or newer" in bad["amaranth"]
     assert "no-such-compiler" in bad["C++ compiler"]
     assert "not permitted" in bad["/dev/ttyUSB7"]
     assert "3 things need attention" in err
