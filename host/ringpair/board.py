@@ -16,18 +16,17 @@ as lengths.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeVar, cast
 
-from ringpair_protocol.admin import BAUD, Carrier, Code, DeviceStateCode, Opcode, PeerState, Profile, Status
+from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Profile, Status
 from ringpair_protocol.messages import RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
 from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
 
 from .errors import ConnectFailed, NoReply, ProtocolError, Refused, RingpairError
 from .events import AnyEvent, SessionFailed, SessionUp
-from .line import Line, Reply, parsed
-from .transport import Transport, open_port
+from .line import OnLine, Reply, parsed
+from .transport import Transport
 
 REPLY_TIMEOUT_S = 5.0
 """The slowest commands, which search for a PUF key in vain (0.7 s) or erase flash, take less on a real device."""
@@ -60,7 +59,7 @@ class Enrollment:
     confirmation: bytes = field(repr=False)
 
 
-class Board:
+class Board(OnLine):
     """A connected device.
 
     Parameters
@@ -75,31 +74,8 @@ class Board:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._line = Line(transport)
-        self.identity = self._line.identity
+        super().__init__(transport)
         self._patience = SIMULATED_PATIENCE if self.identity.simulated else 1
-
-    @classmethod
-    def open(cls, port: str, baud: int = BAUD) -> "Board":
-        """Connect to the device at ``port`` (see :mod:`ringpair.transport`)."""
-        return cls(open_port(port, baud))
-
-    @property
-    def port(self) -> str:
-        """Where the device is."""
-        return self._line.name
-
-    def close(self) -> None:
-        """Let the port go. May be called twice."""
-        self._line.close()
-
-    def __enter__(self) -> "Board":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # What the device is and knows
 

@@ -10,7 +10,6 @@ Measuring belongs here, evaluating does not: see :mod:`ringpair.measure`.
 """
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import TypeVar, cast
 
 from ringpair_protocol import admin, puf
@@ -19,8 +18,8 @@ from ringpair_protocol.characterize import BUFFER_BYTES, INTERVAL, MAX_NOISE, MA
 
 from .errors import ProtocolError, TransportError, UsageError
 from .events import Started
-from .line import Line, parsed
-from .transport import Transport, open_port
+from .line import OnLine, parsed
+from .transport import Transport
 
 __all__ = ["Characterizer"]
 
@@ -31,7 +30,7 @@ SIMULATED_PATIENCE = 12
 R = TypeVar("R")
 
 
-class Characterizer:
+class Characterizer(OnLine):
     """A connected board with the profile ``CHARACTERIZE``.
 
     Parameters
@@ -53,8 +52,7 @@ class Characterizer:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._line = Line(transport)
-        self.identity = self._line.identity
+        super().__init__(transport)
         if self.identity.profile != admin.Profile.CHARACTERIZE:
             profile = self.identity.profile.name.lower()
             self.close()
@@ -64,28 +62,6 @@ class Characterizer:
             )
         self.window = puf.window_clocks(self.identity.clock_mhz * 1_000_000)
         self._timeout = REPLY_TIMEOUT_S * (SIMULATED_PATIENCE if self.identity.simulated else 1)
-
-    @classmethod
-    def open(cls, port: str, baud: int = admin.BAUD) -> "Characterizer":
-        """Connect to the board at ``port`` (see :mod:`ringpair.transport`)."""
-        return cls(open_port(port, baud))
-
-    @property
-    def port(self) -> str:
-        """Where the board is."""
-        return self._line.name
-
-    def close(self) -> None:
-        """Let the port go. May be called twice."""
-        self._line.close()
-
-    def __enter__(self) -> "Characterizer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def counts(self, place: int, window: int | None = None, repeats: int = 1) -> list[tuple[int, ...]]:
         """Counts of the four rings at a place, channels 0 to 3, one tuple a read.

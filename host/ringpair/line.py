@@ -11,14 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from ringpair_protocol import LEVEL, frames
-from ringpair_protocol.admin import MAGIC, REPLY, Code, Event, Identity, Opcode
+from ringpair_protocol.admin import BAUD, MAGIC, REPLY, Code, Event, Identity, Opcode
 
 from .errors import NoReply, ProtocolError, Refused, RingpairError, TransportError
 from .events import AnyEvent, Started, parse_event
-from .transport import Transport
+from .transport import Transport, open_port
 
 log = logging.getLogger(__name__)
 
@@ -266,3 +267,35 @@ def parsed(name: str, opcode: Opcode, parser: Callable[[bytes], R], body: bytes)
             f"{name} answered {opcode.name} with {len(body)} bytes that cannot be right ({problem}): "
             "bring host and gateware to the same release"
         ) from problem
+
+
+class OnLine:
+    """What is at the other end of a `Line`; made from an open transport, which it closes."""
+
+    _line: Line
+
+    def __init__(self, transport: Transport) -> None:
+        self._line = Line(transport)
+        self.identity = self._line.identity
+
+    @classmethod
+    def open(cls, port: str, baud: int = BAUD) -> Self:
+        """Connect to the device at ``port`` (see :mod:`ringpair.transport`)."""
+        return cls(open_port(port, baud))
+
+    @property
+    def port(self) -> str:
+        """Where the device is."""
+        return self._line.name
+
+    def close(self) -> None:
+        """Let the port go. May be called twice."""
+        self._line.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,5 +1,6 @@
 """The harness around the compiled gateware, in this process: every port, flash, power cuts, rings, noise, time."""
 
+import dataclasses
 import random
 import time
 
@@ -18,12 +19,15 @@ from ringpair.virtual import (
     Silicon,
     SimulatedDevice,
     Stop,
+    build,
+    gating,
 )
 from ringpair.virtual.silicon import rings_of
 from ringpair_protocol.nor import NorFlash
 from ringpair_protocol.puf import PLACES, place_of, ring_number
 
 from host.tests.designs.boards import flash, flash_command, library, program, ring_counts
+from host.tests.designs.exerciser import Exerciser
 
 AWAKE = FlashParameters(size=1 << 16, asleep=False)
 
@@ -334,16 +338,28 @@ def test_random_bits_depend_on_the_seed_alone():
 # ---------------------------------------------------------------------------------------------------------- engine
 
 
-@pytest.mark.parametrize("through_logic", [False, True])
-def test_evaluating_what_changed_equals_evaluating_everything(through_logic):
-    """All outputs in all cycles, everything said, and the flash, over commands that use every port."""
+def each_alone(statements):
+    """In the place of modules."""
+    return [dataclasses.replace(s, group=str(number)) for number, s in enumerate(statements)]
+
+
+@pytest.mark.parametrize(("through_logic", "finest"), [(False, False), (True, False), (True, True)])
+def test_evaluating_what_changed_equals_evaluating_everything(through_logic, finest, monkeypatch, tmp_path):
+    """All outputs in all cycles, everything said, and the flash, over commands that use every port; also cut as finely
+    as can be."""
+    libraries = [library(reference, through_logic=through_logic) for reference in (False, True)]
+    if finest:
+        monkeypatch.setenv("RINGPAIR_CACHE", str(tmp_path))
+        monkeypatch.setattr(gating, "SMALL", 1)
+        monkeypatch.setattr(gating, "_grouped", each_alone)
+        libraries[0] = build(Exerciser(through_logic=through_logic))
     runs = []
-    for reference in (False, True):
+    for compiled in libraries:
         rng = random.Random(5)
         parameters = Parameters(flash=AWAKE, seed=3)
         image = random.Random(6).randbytes(AWAKE.size)
         arguments = {"flash": image, "trace": True}
-        with SimulatedDevice(library(reference, through_logic=through_logic), parameters, **arguments) as device:
+        with SimulatedDevice(compiled, parameters, **arguments) as device:
             for _ in range(200):
                 address = bytes([0, 0, rng.randrange(256)])
                 command = rng.choice(

@@ -83,6 +83,22 @@ def test_an_unexpected_model_is_refused(old, new, message):
         gated(HEADER, MODEL.replace(old, new))
 
 
+def test_a_memory_that_changed_wakes_all_who_write_it():
+    """Each port has to write again what the other has overwritten."""
+    ports = "".join(
+        f"\tif (posedge_p_clk) {{\n\t\tauto tmp_{k} = memory_index(p_m{k}_2e_x.curr, 0, 4);\n"
+        f"\t\tmemory_p_words.update(tmp_{k}.index, {'not_u<8>(' * 200}p_m{k}_2e_x.curr{').val()' * 200}, 0);\n\t}}\n"
+        for k in range(2)
+    )
+    header = HEADER + "\tmemory<8> memory_p_words { 4u };\n" + "".join(f"\twire<8> p_m{k}_2e_x;\n" for k in range(2))
+    text = gated(header, MODEL.replace("\treturn", ports + "\treturn"))
+    parts = [
+        k for k in range(PARTS) if f"part_{k}()" in text and "write_memory(memory_p_words" in body(text, f"part_{k}")
+    ]
+    assert f"if (take(memory_p_words)) next |= {sum(1 << k for k in parts):#x}u;" in text
+    assert parts
+
+
 def test_no_more_parts_than_bits():
     many = "not_u<8>(" * 200, ").val()" * 200
     blocks = "".join(

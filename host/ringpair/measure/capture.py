@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class Capture:
             for series in range(self.plan.series):
                 if series:
                     self._power_cycle(series)
-                self._on_all(lambda name, series=series: self._series(name, series))  # type: ignore[misc]
+                self._on_all(partial(self._series, series))
             self._on_all(self._noise)
         finally:
             for board in self._boards.values():
@@ -201,7 +202,7 @@ class Capture:
 
     # ------------------------------------------------------------------------------------------------- capturing
 
-    def _series(self, name: str, series: int) -> None:
+    def _series(self, series: int, name: str) -> None:
         plan, board = self.plan, self._boards[name]
         size = len(plan.windows) * plan.reads
         for number in range(self.partial.done(name), (series + 1) * size):

@@ -1,6 +1,6 @@
 // The virtual board: compiled gateware, two serial lines, a flash, rings, noise, a button and LEDs behind a small C ABI.
 //
-// The model is either CXXRTL's own, stepped in two phases (`-DREFERENCE`), or what `gating.py` makes of it, about five
+// The model is either CXXRTL's own, stepped in two phases (`-DREFERENCE`), or what `gating.py` makes of it, several
 // times as fast: one evaluation per cycle, of what changed. Both do the same in every cycle.
 #include <cxxrtl/cxxrtl.h>
 
@@ -13,7 +13,7 @@ inline void write_memory(cxxrtl::memory<N> &memory, size_t index, const cxxrtl::
         memory.update(index, value, mask, priority);
 }
 
-// Does the writes; false if there were none.
+// Does the writes; whether a word has changed.
 template <size_t N> inline bool take(cxxrtl::memory<N> &memory)
 {
     cxxrtl::observer nobody;

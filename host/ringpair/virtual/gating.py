@@ -43,7 +43,10 @@ class UnexpectedModelError(RingpairError):
 
 @dataclass(eq=False)
 class Statement:
-    """A piece of ``eval()``: an assignment, or the read or write of a memory."""
+    """A piece of ``eval()``: an assignment, or the read or write of a memory.
+
+    What the clock's edge changes, registers and memories, is written as ``NAME.next``.
+    """
 
     text: str
     writes: set[str]
@@ -125,13 +128,12 @@ def _statements(body: str) -> Iterator[Statement]:
         if re.match(r"\s*$|\tbool converged|\tbool posedge_p_clk|\treturn converged;", piece):
             continue
         text += piece
-        writes = {m[1] for m in TARGET.finditer(text)} | {m[1] for m in MEMORY_WRITE.finditer(text)}
+        writes = {m[1] + (m[2] or "") for m in TARGET.finditer(text)}
+        writes |= {f"{m[1]}.next" for m in MEMORY_WRITE.finditer(text)}
         if not writes:  # the index of a memory, the read follows
             continue
-        sources = TARGET.sub("", text)
-        registers = {m[1] for m in TARGET.finditer(text) if m[2]}
-        reads = set(NAME.findall(MEMORY_WRITE.sub("", sources))) - {CLOCK, RESET}
-        yield Statement(text, {f"{w}.next" if w in registers else w for w in writes}, reads)
+        # who writes a memory reads it, too: it may have to write again what another port has overwritten
+        yield Statement(text, writes, set(NAME.findall(TARGET.sub("", text))) - {CLOCK, RESET})
         text = ""
     if text.strip():
         raise UnexpectedModelError(f"an open statement at the end: {text[:100]!r}")
@@ -234,7 +236,8 @@ class _Class:
 
     def registers(self, k: int, *, late: bool) -> list[str]:
         """Take their new value at the end of their part or, if a later part or the board reads them, after all."""
-        names = sorted(n.removesuffix(".next") for n in self.parts[k].writes if n.endswith(".next"))
+        changes = sorted(n.removesuffix(".next") for n in self.parts[k].writes if n.endswith(".next"))
+        names = [n for n in changes if not n.startswith("memory_")]
         return [
             f"next |= {n}.curr != {n}.next ? {self.wakes(n)} : 0; {n}.curr = {n}.next;"
             for n in names
@@ -245,7 +248,7 @@ class _Class:
         """The function of a part."""
         part = self.parts[k]
         writes = sorted(part.writes)
-        crossing = [n for n in writes if self.readers[n] & ~(1 << k) and not n.startswith("memory_")]
+        crossing = [n for n in writes if self.readers[n] & ~(1 << k)]
         return [
             f"__attribute__((noinline)) void part_{k}()\n{{",
             *(f"value<{self.local[n]}> {n};" for n in writes if n in self.local and self.inner(n)),
@@ -272,6 +275,6 @@ class _Class:
         for k in range(len(self.parts)):
             if late := self.registers(k, late=True):
                 lines += [f"if (awake >> {k} & 1) {{", *late, "}"]
-        memories = sorted(n for n in self.writers if n.startswith("memory_"))
+        memories = sorted(n.removesuffix(".next") for n in self.writers if n.startswith("memory_"))
         lines += [f"if (take({n})) next |= {self.wakes(n)};" for n in memories]
         return [*lines, "awake = next;", "next = 0;", "}"]
