@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test slow lint figures clean icarus
+.PHONY: demo test slow campaign lint figures clean icarus
 
 demo: $(VENV)/virtual
 	@$(BIN)/ringpair demo
@@ -16,6 +16,10 @@ test: $(VENV)/test icarus lint
 slow: $(VENV)/test icarus
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow --durations=15
 
+# Millions of trials, for hours: prints what was tried and what was lost. CAMPAIGN="--only device-steps --seed 7"
+campaign: $(VENV)/campaign
+	$(BIN)/python scripts/campaign.py $(CAMPAIGN)
+
 lint: $(VENV)/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -24,7 +28,7 @@ figures: $(VENV)/virtual
 	$(BIN)/python scripts/bench_device.py
 
 # A virtual environment with what the target needs; made anew when pyproject.toml changes.
-$(VENV)/virtual $(VENV)/test: $(VENV)/%: pyproject.toml
+$(VENV)/virtual $(VENV)/test $(VENV)/campaign: $(VENV)/%: pyproject.toml
 	@scripts/install.sh "$(PYTHON)" "$(VENV)" "$*"
 	@touch $@
 
