@@ -22,7 +22,7 @@ from typing import Any
 
 from board_tables import TABLES as BOARD_TABLES
 from board_tables import table
-from ringpair_protocol import admin, channel, derivations, device, frames, health, messages, nor, puf, records
+from ringpair_protocol import admin, binding, channel, derivations, device, frames, health, messages, nor, puf, records
 
 ROOT = Path(__file__).resolve().parent.parent
 SEQUENCER = "hdl/ringpair_hdl/control/README.md"
@@ -74,6 +74,13 @@ MESSAGES = (
     ("PUZZLE", "registry → device", "flags 1 ‖ index 4 ‖ peer id 8 ‖ ciphertext 32 ‖ tag 16"),
     ("REVOKE", "registry → device", "flags 1 ‖ index 4 ‖ peer id 8 ‖ tag 16"),
     ("RESET", "registry → device", "flags 1 ‖ index 4 ‖ own id 8 ‖ tag 16"),
+    ("B1", "controller → device", "sid 16 ‖ Ya 32"),
+    ("B2", "device → controller, a try is used up", "Yb 32 ‖ tag Tb 16"),
+    ("B3", "controller → device", "tag Ta 16 ‖ ciphertext 96 ‖ tag 16"),
+    ("B4", "device → controller, its record is written", "ciphertext 96 ‖ tag 16"),
+    ("S1", "controller → device", "hint 1 ‖ X 32"),
+    ("S2", "device → controller", "Y 32 ‖ ciphertext 64 ‖ tag 16"),
+    ("S3", "controller → device", "ciphertext 64 ‖ tag 16"),
 )
 
 
@@ -101,6 +108,10 @@ REPLIES = {
     admin.Opcode.IMPORT: "peer number 1, 0xff for a reset",
     admin.Opcode.PEER: f"state 1 ‖ header {records.HEADER_LENGTH} ‖ epoch 4",
     admin.Opcode.CONNECT: "–, later the event SESSION or FAILED",
+    admin.Opcode.CONTROLLER_IN: "B2, S2, DATA or –",
+    admin.Opcode.CONTROLLER_REST: "B4",
+    admin.Opcode.PIN: f"{binding.DYNAMIC_DIGITS} or {binding.PRESET_DIGITS} digits",
+    admin.Opcode.BINDINGS: f"tries left 1 ‖ {records.MAX_CONTROLLERS} service ids 8 (zero: a free place)",
 }
 BODIES = {
     admin.Opcode.ENROLL: "E1",
@@ -110,13 +121,16 @@ BODIES = {
     admin.Opcode.CONNECT: "peer number 1 ‖ carrier 1 (0 wire, 1 tunnel)",
     admin.Opcode.SEND: "text",
     admin.Opcode.PEER_IN: "one peer message",
+    admin.Opcode.CONTROLLER_IN: "B1, S1, S3, DATA, or header and Ta of a B3",
+    admin.Opcode.CONTROLLER_REST: "the rest of the B3",
+    admin.Opcode.PIN: "kind 1 (0 dynamic, 1 preset)",
 }
 
 
 def command_table() -> str:
     rows = []
-    for opcode in list(admin.Opcode)[1:]:
-        lengths = sorted(device.LENGTHS_OF_BODY[opcode])
+    for opcode, allowed in (device.LENGTHS_OF_BODY | device.BINDING_LENGTHS).items():
+        lengths = sorted(allowed)
         span = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 2 else " or ".join(map(str, lengths))
         state = device.STATE_NEEDED.get(opcode)
         needed = state.name.lower() if state is not None else "any"
@@ -133,6 +147,7 @@ EVENTS = {
     admin.Event.TEXT: ("text", "what the peer said"),
     admin.Event.CLOSED: ("code 1", "the session has ended"),
     admin.Event.RESET_DONE: ("–", "after a factory reset by the button"),
+    admin.Event.CONTROLLER_TEXT: ("place 1 ‖ text", "what a controller said"),
 }
 
 
@@ -156,7 +171,10 @@ def flash_table() -> str:
         (hexadecimal(records.PEER_BASE, 6), journal, f"peer 0, slots of {records.PEER_SLOT_LENGTH} bytes"),
         ("…", f"every {hexadecimal(records.JOURNAL_STRIDE, 4)}", "peers 1 to 14"),
         (hexadecimal(last, 6), journal, f"peer {records.MAX_PEERS - 1}"),
-        (hexadecimal(records.STORE_END, 6), "", "end"),
+        (hexadecimal(records.STORE_END, 6), "", "end of a device that is not bound"),
+        (hexadecimal(records.CONTROLLER_BASE, 6), journal, "controller 0, as a peer"),
+        ("…", f"every {hexadecimal(records.JOURNAL_STRIDE, 4)}", f"controllers 1 to {records.MAX_CONTROLLERS - 1}"),
+        (hexadecimal(records.BINDING_END, 6), "", "end"),
     )
     return table(("address", "what", "for"), rows)
 
@@ -165,7 +183,12 @@ def slot_table() -> str:
     rows = (
         ("sector header of a peer", fields((("peer id", 8), ("pair index", 2), ("flags", 1), ("version", 1)))),
         ("sector header of the device", f"the {len(records.DEVICE_HEADER)} letters `{records.DEVICE_HEADER.decode()}`"),
+        (
+            "sector header of a controller",
+            fields((("service id", 8), ("pair index", 2), ("flags", 1), ("version", 1))),
+        ),
         ("peer slot", f"epoch 4 ‖ sealed( {fields(records.PEER_SECRET_FIELDS)} ) ‖ tag 16"),
+        ("controller slot", "number 4, zero ‖ sealed( service key 32 ‖ 0^16 ) ‖ tag 16"),
         ("device slot", f"number 4 ‖ sealed( {fields(records.DEVICE_SECRET_FIELDS)} ) ‖ tag 16"),
     )
     return table(("what", "bytes"), rows)

@@ -62,9 +62,20 @@ class ResetDone:
     """The button was held for ten seconds: the device forgot everything."""
 
 
-AnyEvent = SessionUp | SessionFailed | PeerOut | Text | Started | Closed | ResetDone
+@dataclass(frozen=True)
+class ControllerText:
+    """What the controller at a place of the device's table said, decrypted and verified."""
 
-SPOKEN = (SessionUp, SessionFailed, Text, Started, Closed, ResetDone)
+    place: int
+    text: bytes
+
+    def __repr__(self) -> str:
+        return f"ControllerText({self.place}, {len(self.text)} bytes)"
+
+
+AnyEvent = SessionUp | SessionFailed | PeerOut | Text | Started | Closed | ResetDone | ControllerText
+
+SPOKEN = (SessionUp, SessionFailed, Text, Started, Closed, ResetDone, ControllerText)
 """All but the peer messages of a tunnel, which are a bridge's business."""
 
 SESSION_LENGTH = 1 + 1 + 4 + SESSION_ID_LENGTH
@@ -102,6 +113,9 @@ def parse_event(payload: bytes) -> AnyEvent:
             case Event.RESET_DONE:
                 _expect(not body)
                 return ResetDone()
+            case Event.CONTROLLER_TEXT:
+                _expect(len(body) > 1)
+                return ControllerText(body[0], body[1:])
     except (ValueError, IndexError) as problem:
         raise ProtocolError(
             f"expected an event of protocol level 1, got {len(payload)} bytes of kind {payload[:1].hex() or 'none'}: "

@@ -22,11 +22,19 @@ CONNECT         peer number 1 | carrier 1                    -   then SESSION or
 SEND            text 1..96                                   -
 PEER_IN         one peer message 1..125                      -   taken (whatever it was worth)
 DISCONNECT      -                                            -
+CONTROLLER_IN   one message of a controller, 1..125          the device's answer, or nothing
+CONTROLLER_REST 112, what is left of a B3                    B4
+PIN             :class:`Pin` 1, button held                  6 or 8 digits
+BINDINGS        -                                            tries left 1 | 8 service ids 8, zero: a free place
 ==============  ===========================================  =====================================================
+
+The last four are those of a device that controllers can bind (profile ``FULL``). A B3 is longer than a frame: header
+and Ta come by ``CONTROLLER_IN``, what is left by ``CONTROLLER_REST``.
 
 Events: ``SESSION`` role 1 | peer 1 | epoch 4 | session id 8 (the epoch that the handshake used up) - ``FAILED``
 status 1 | peer 1 - ``PEER_OUT`` one peer message for the tunnel - ``TEXT`` text - ``STARTED`` the identity body, once
-after power-up - ``CLOSED`` reason status 1 - ``RESET_DONE`` after a factory reset by the button.
+after power-up - ``CLOSED`` reason status 1 - ``RESET_DONE`` after a factory reset by the button -
+``CONTROLLER_TEXT`` place 1 | text, what a controller said that is not for the device itself.
 """
 
 from dataclasses import dataclass
@@ -52,6 +60,10 @@ class Opcode(IntEnum):
     SEND = 0x08
     PEER_IN = 0x09
     DISCONNECT = 0x0A
+    CONTROLLER_IN = 0x0B
+    CONTROLLER_REST = 0x0C
+    PIN = 0x0D
+    BINDINGS = 0x0E
 
 
 class Event(IntEnum):
@@ -64,6 +76,7 @@ class Event(IntEnum):
     TEXT = 0xC4
     CLOSED = 0xC5
     RESET_DONE = 0xC6
+    CONTROLLER_TEXT = 0xC7
 
 
 class Code(IntEnum):
@@ -90,6 +103,12 @@ class Code(IntEnum):
     NO_SESSION = 0x30
     TIMED_OUT = 0x31
     SUPERSEDED = 0x32
+    WRONG_PIN = 0x34
+    PIN_LOCKED = 0x35
+    NO_BINDING = 0x36
+    BAD_CONTROLLER = 0x37
+    UNKNOWN_CONTROLLER = 0x38
+    CONTROLLERS_FULL = 0x39
     PUF_FAILED = 0x40
     RING_DEAD = 0x41
     TRNG_FAILED = 0x42
@@ -120,6 +139,12 @@ EXPLANATION = {
     Code.NO_SESSION: "there is no session: connect first",
     Code.TIMED_OUT: "the peer did not answer in three tries: is it powered, enrolled, paired and wired?",
     Code.SUPERSEDED: "another handshake took over",
+    Code.WRONG_PIN: "the PIN is wrong; each run is one try: begin again with the right one",
+    Code.PIN_LOCKED: "too many wrong PINs: hold the device's button while binding",
+    Code.NO_BINDING: "no binding and no session is being opened: begin again",
+    Code.BAD_CONTROLLER: "the controller's message is not genuine, or was altered: begin again",
+    Code.UNKNOWN_CONTROLLER: "this service is not bound to the device (any more): bind it",
+    Code.CONTROLLERS_FULL: "all 8 places for controllers are taken: unbind one first",
     Code.PUF_FAILED: "the PUF key could not be reproduced; nothing was changed: "
     "let the board reach its usual temperature and try again",
     Code.RING_DEAD: "a ring does not oscillate or overflows its counter: this board cannot be enrolled",
@@ -143,6 +168,15 @@ class Carrier(IntEnum):
 
     WIRE = 0
     TUNNEL = 1
+
+
+class Pin(IntEnum):
+    """Which PIN the device shall show."""
+
+    DYNAMIC = 0
+    """A new one of 6 digits, for the next binding only."""
+    PRESET = 1
+    """The one of 8 digits for the label, the same until the device is enrolled again."""
 
 
 class Role(IntEnum):

@@ -13,10 +13,24 @@ from .messages import COUNTER_LENGTH, DATA, DATA_HEADER, DATA_OVERHEAD, TEXT_MAX
 
 MAX_COUNTER = 2**32 - 2
 """The last data counter: one more would leave no next one."""
+OPENING_COUNTER = 2**32 - 1
+"""Counter of what opens a controller's session: no data message has it."""
 
 
 class CounterExhausted(Exception):
     """The session has sent its last message: connect again."""
+
+
+def seal(key: bytes, iv: bytes, header: int, counter: int, session_id: bytes, text: bytes) -> bytes:
+    """Ciphertext and tag of one message."""
+    number = counter.to_bytes(COUNTER_LENGTH, "little")
+    return aead128_encrypt(key, iv + number, bytes([header]) + number + session_id, text)
+
+
+def unseal(key: bytes, iv: bytes, header: int, counter: int, session_id: bytes, sealed: bytes) -> bytes:
+    """The text of :func:`seal`. Raises ``WrongTag``."""
+    number = counter.to_bytes(COUNTER_LENGTH, "little")
+    return aead128_decrypt(key, iv + number, bytes([header]) + number + session_id, sealed)
 
 
 @dataclass(frozen=True)
@@ -51,19 +65,18 @@ class Session:
         if self.next_out > MAX_COUNTER:
             raise CounterExhausted
         header = bytes([DATA]) + self.next_out.to_bytes(COUNTER_LENGTH, "little")
-        sealed = aead128_encrypt(self.key_out, self.iv_out + header[1:], header + self.session_id, text)
+        sealed = seal(self.key_out, self.iv_out, DATA, self.next_out, self.session_id, text)
         return replace(self, next_out=self.next_out + 1), header + sealed
 
     def open(self, message: bytes) -> tuple["Session", bytes] | None:
         """The session afterwards and the text; None if the message is not genuine, not new, or of a wrong length."""
         if not 1 <= len(message) - DATA_OVERHEAD <= TEXT_MAX or message[0] != DATA:
             return None
-        header, counter = message[:DATA_HEADER], int.from_bytes(message[1:DATA_HEADER], "little")
+        counter = int.from_bytes(message[1:DATA_HEADER], "little")
         if not self.next_in <= counter <= MAX_COUNTER:
             return None
-        associated = header + self.session_id
         try:
-            text = aead128_decrypt(self.key_in, self.iv_in + header[1:], associated, message[DATA_HEADER:])
+            text = unseal(self.key_in, self.iv_in, DATA, counter, self.session_id, message[DATA_HEADER:])
         except WrongTag:
             return None
         return replace(self, next_in=counter + 1), text

@@ -1,4 +1,4 @@
-"""Every key and tag of PPAKE-1 as one row of one table.
+"""Every key and tag of PPAKE-1, and of bindings, as one row of one table.
 
 A row names a label (the seven ASCII bytes of the Ascon-CXOF128 customization string), its input fields in order and
 its output fields in order. The reference model interprets the rows (:meth:`Derivation.__call__`), the gateware compiles
@@ -97,6 +97,16 @@ SESSION = Derivation(
     ),
 )
 
+SERVICE_ID = Derivation(b"P1-svid", (("service_key", 32),), (("service_id", 8),))
+PRESET_PIN = Derivation(b"P1-pin_", _PUF, (("digits", 8),))
+BIND_KEYS = Derivation(b"P1-bkey", (("isk", 64),), (("key_cd", 16), ("key_dc", 16)))
+HINT = Derivation(b"P1-hint", (("service_id", 8), ("share_c", 32)), (("hint", 1),))
+CONTROLLER_SESSION = Derivation(
+    b"P1-skey",
+    (("secret", 32), ("share_c", 32), ("share_d", 32)),
+    (("key_cd", 16), ("key_dc", 16), ("iv_cd", 12), ("iv_dc", 12), ("exporter", 32), ("session_id", 8)),
+)
+
 RANDOM = Derivation(b"P1-trng", (("raw", 64),), (("random", 32),))
 """The conditioner of the random generator: 512 raw bits that passed the health tests give 256 bits."""
 
@@ -116,5 +126,10 @@ TABLE = (
     EPOCH,
     AUTH,
     SESSION,
+    SERVICE_ID,
+    PRESET_PIN,
+    BIND_KEYS,
+    HINT,
+    CONTROLLER_SESSION,
     RANDOM,
 )

@@ -9,20 +9,22 @@ source, PUF, and last what the cryptography says. Commands that only concern the
 nothing at all (IDENTITY, STATUS, PEER_IN) are taken in any state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from hmac import compare_digest
 from typing import ClassVar, NamedTuple
 
-from .admin import REPLY, Carrier, Code, DeviceStateCode, Event, Identity, Opcode, Status
+from .admin import REPLY, Carrier, Code, DeviceStateCode, Event, Identity, Opcode, Pin, Profile, Status
+from .binder import Binder, ControllerText
+from .controllers import ControllerTable
 from .derivations import RANDOM
 from .imports import Import
-from .messages import E1, E2, E3, ID_LENGTH, LENGTHS, NONCE_LENGTH, PUZZLE, RESET, REVOKE, TEXT_MAX
+from .messages import B3, B3_FIRST, E1, E2, E3, ID_LENGTH, LENGTHS, NONCE_LENGTH, PUZZLE, RESET, REVOKE, TEXT_MAX
 from .pairing import confirm_tag
 from .ppake import Closed, Established, Failed, Output, Party, Refused, Send, State, Text
-from .records import MAX_PEERS
+from .records import MAX_CONTROLLERS, MAX_PEERS
 from .store import Flash, wipe
 from .vault import Keyring, Puf, Vault, require_state
 
@@ -42,14 +44,21 @@ LENGTHS_OF_BODY = {
     Opcode.PEER_IN: set(range(1, 126)),
     Opcode.DISCONNECT: {0},
 }
+BINDING_LENGTHS = {
+    Opcode.CONTROLLER_IN: set(range(1, 126)),
+    Opcode.CONTROLLER_REST: {LENGTHS[B3] - B3_FIRST},
+    Opcode.PIN: {1},
+    Opcode.BINDINGS: {0},
+}
+"""The same of the commands that only a device of the profile ``FULL`` knows."""
 STATE_NEEDED = {
     Opcode.ENROLL: DeviceStateCode.FACTORY,
     Opcode.ENROLL_CONFIRM: DeviceStateCode.FACTORY,
     Opcode.IMPORT: DeviceStateCode.ENROLLED,
     Opcode.PEER: DeviceStateCode.ENROLLED,
     Opcode.CONNECT: DeviceStateCode.ENROLLED,
-}
-Answer = tuple[bytes, list[Output]]
+} | dict.fromkeys(BINDING_LENGTHS, DeviceStateCode.ENROLLED)
+Answer = tuple[bytes, Sequence[Output | ControllerText]]
 """Body of the reply, and what follows it."""
 
 
@@ -114,8 +123,11 @@ class DeviceModel:
         self.jedec = jedec
         self.button = False
         self.trng_ready, self.trng_alarm = True, False
-        self.vault = Vault(flash, puf, identity.floorplan, identity.layout_version)
+        self._controllers = MAX_CONTROLLERS if identity.profile is Profile.FULL else 0
+        self.vault = Vault(flash, puf, identity.floorplan, identity.layout_version, self._controllers)
         self.party = Party(self.vault, lambda: self._random()[:NONCE_LENGTH])
+        self.binder = Binder(self.vault, self._random, lambda: self.button)
+        self._lengths = LENGTHS_OF_BODY | (BINDING_LENGTHS if self._controllers else {})
         self._enrollment: Enrollment | None = None
         self._untidy = False
         self._walk: int | None = None  # the peer that the button's handshake is trying
@@ -135,12 +147,12 @@ class DeviceModel:
 
     def _command(self, payload: bytes) -> list[Out]:
         number, body = payload[0], payload[1:]
-        if number not in LENGTHS_OF_BODY:  # a reply can only name an opcode of the commands' range
+        if number not in self._lengths:  # a reply can only name an opcode of the commands' range
             return [_reply(number if number < REPLY >> 1 else Opcode.NONE, Code.UNKNOWN_COMMAND)]
         opcode = Opcode(number)
         try:
             with self.vault.noted():
-                _require(len(body) in LENGTHS_OF_BODY[opcode], Code.BAD_LENGTH)
+                _require(len(body) in self._lengths[opcode], Code.BAD_LENGTH)
                 if opcode in STATE_NEEDED:
                     require_state(self.vault.state(), STATE_NEEDED[opcode])
                 answer, after = self._HANDLERS[opcode](self, body)
@@ -203,7 +215,7 @@ class DeviceModel:
         _require(body[0] == E1, Code.BAD_VALUE)
         self._require_noise()
         self._enrollment = None
-        wipe(self.vault.flash, plain_record=False)
+        wipe(self.vault.flash, plain_record=False, controllers=self._controllers)
         keyring, wrap_key = self.vault.enroll(self._random)
         self._enrollment = Enrollment(keyring, wrap_key, body[1:])
         return bytes([E2]) + keyring.device_id + wrap_key, []
@@ -253,6 +265,24 @@ class DeviceModel:
         _require(self.party.disconnect(), Code.NO_SESSION)
         return b"", []
 
+    def _controller_in(self, body: bytes) -> Answer:
+        answer, told = self.binder.receive(body)
+        return answer, [] if told is None else [told]
+
+    def _controller_rest(self, body: bytes) -> Answer:
+        return self.binder.rest(body), []
+
+    def _pin(self, body: bytes) -> Answer:
+        _require(self.button, Code.NEED_BUTTON)
+        _require(body[0] in set(Pin), Code.BAD_VALUE)
+        return self.binder.show_pin(Pin(body[0])), []
+
+    def _bindings(self, body: bytes) -> Answer:
+        table = ControllerTable(self.vault.keys())
+        found = [table.load(place) for place in range(MAX_CONTROLLERS)]
+        ids = b"".join(controller.service_id if controller else bytes(ID_LENGTH) for controller in found)
+        return bytes([self.binder.tries_left()]) + ids, []
+
     _HANDLERS: ClassVar[dict[Opcode, Callable[["DeviceModel", bytes], Answer]]] = {
         Opcode.IDENTITY: _identity,
         Opcode.STATUS: _status,
@@ -264,6 +294,10 @@ class DeviceModel:
         Opcode.SEND: _send,
         Opcode.PEER_IN: _peer_in,
         Opcode.DISCONNECT: _disconnect,
+        Opcode.CONTROLLER_IN: _controller_in,
+        Opcode.CONTROLLER_REST: _controller_rest,
+        Opcode.PIN: _pin,
+        Opcode.BINDINGS: _bindings,
     }
 
     # ------------------------------------------------------------------ parts
@@ -279,7 +313,7 @@ class DeviceModel:
     def _receive(self, message: bytes, carrier: Carrier) -> list[Output]:
         return self.party.receive(message, carrier) if self.vault.state() is DeviceStateCode.ENROLLED else []
 
-    def _outputs(self, outputs: list[Output]) -> list[Out]:
+    def _outputs(self, outputs: Sequence[Output | ControllerText]) -> list[Out]:
         """Close the vault, unless the button's handshake has failed and goes on with the next peer."""
         failed = [item for item in outputs if isinstance(item, Failed) and item.peer == self._walk]
         if self._walk is not None and failed and failed[-1].code is not Code.SUPERSEDED:
@@ -311,7 +345,8 @@ class DeviceModel:
         self.party.disconnect()
         self._walk = self._enrollment = None
         self._untidy = False
-        wipe(self.vault.flash)
+        self.binder.forget()
+        wipe(self.vault.flash, controllers=self._controllers)
         self.vault.close()
         self.vault.device_id = bytes(ID_LENGTH)
 
@@ -338,7 +373,7 @@ def _event(kind: Event, body: bytes = b"") -> Out:
     return Out(Port.ADMIN, bytes([kind]) + body)
 
 
-def _out(item: Output) -> Out:
+def _out(item: Output | ControllerText) -> Out:
     """An output of the handshake as the payload of a frame."""
     match item:
         case Send(Carrier.WIRE, message):
@@ -354,3 +389,5 @@ def _out(item: Output) -> Out:
             return _event(Event.CLOSED, bytes([code]))
         case Text(text):
             return _event(Event.TEXT, text)
+        case ControllerText(place, text):
+            return _event(Event.CONTROLLER_TEXT, bytes([place]) + text)

@@ -15,11 +15,21 @@
     puzzle   62 B  0x41 | flags 1 | index 4 | peer_id 8 | ciphertext 32 | tag 16
     revoke   30 B  0x42 | flags 1 | index 4 | peer_id 8 | tag 16
     reset    30 B  0x43 | flags 1 | index 4 | own_id 8  | tag 16
+
+    B1   49 B  0x21 | sid 16 | Ya 32                   controller -> device; sid begins with the service id 8
+    B2   49 B  0x22 | Yb 32 | tag Tb 16                device -> controller, a try is used up
+    B3  129 B  0x23 | tag Ta 16 | ciphertext 96 | tag 16
+    B4  113 B  0x24 | ciphertext 96 | tag 16           device -> controller, after its record is written
+    S1   34 B  0x31 | hint 1 | X 32                    controller -> device
+    S2  113 B  0x32 | Y 32 | ciphertext 64 | tag 16    device -> controller
+    S3   81 B  0x33 | ciphertext 64 | tag 16           controller -> device
 """
 
 M1, M2, M3, RESYNC, DATA = 0x11, 0x12, 0x13, 0x14, 0x18
 PUZZLE, REVOKE, RESET = 0x41, 0x42, 0x43
 E1, E2, E3 = 0x51, 0x52, 0x53
+B1, B2, B3, B4 = 0x21, 0x22, 0x23, 0x24
+S1, S2, S3 = 0x31, 0x32, 0x33
 
 ID_LENGTH = 8
 NONCE_LENGTH = 16
@@ -34,8 +44,18 @@ DATA_HEADER = 1 + COUNTER_LENGTH
 DATA_OVERHEAD = DATA_HEADER + TAG_LENGTH
 
 LENGTHS = {M1: 33, M2: 33, M3: 17, RESYNC: 17, PUZZLE: 62, REVOKE: 30, RESET: 30, E1: 17, E2: 41, E3: 17}
+LENGTHS |= {B1: 49, B2: 49, B3: 129, B4: 113, S1: 34, S2: 113, S3: 81}
 
 HANDSHAKE_BYTES = LENGTHS[M1] + LENGTHS[M2] + LENGTHS[M3]
+BINDING_BYTES = sum(LENGTHS[message] for message in (B1, B2, B3, B4))
+OPENING_BYTES = sum(LENGTHS[message] for message in (S1, S2, S3))
+"""Of a session between a controller and a device."""
+B3_FIRST = 1 + TAG_LENGTH
+"""A frame is too short for a B3: its header and Ta come in one, the rest in the next."""
+
+SWITCH, UNBIND = 0x39, 0x38
+"""First byte of a text of a controller's session that the device itself answers."""
+UNBIND_ASK, UNBIND_DONE = 0x01, 0x02
 
 SEALED_HEADER = 14
 """Bytes 0..13 of a puzzle, revocation or reset, in the clear and authenticated."""

@@ -10,6 +10,7 @@ Nothing here is secret without the PUF. All integers are little-endian.
               seq 4 | AE(wrap index 4 | next pair index 2 | pin tries 1 | flags 1 | wrap key 32) | tag 16
     0x0C0000  journals of peers 0..15
               epoch 4 | AE(chain key 32 | auth key of the last epoch 16) | tag 16
+    0x100000  journals of controllers 0..7, in a device that can be bound, of the same form
 
 A **journal** is four sectors of 4 KB, used in turn. A sector begins with a 12-byte header; a 256-byte page holds three
 slots at offsets 12, 80 and 148, so 48 slots a sector, and no slot crosses a page. Slots are written in order::
@@ -40,6 +41,10 @@ JOURNAL_SECTORS = 4
 JOURNAL_STRIDE = JOURNAL_SECTORS * SECTOR
 MAX_PEERS = 16
 STORE_END = PEER_BASE + MAX_PEERS * JOURNAL_STRIDE
+CONTROLLER_BASE = STORE_END
+MAX_CONTROLLERS = 8
+BINDING_END = CONTROLLER_BASE + MAX_CONTROLLERS * JOURNAL_STRIDE
+"""End of the records of a device that can be bound."""
 
 HEADER_LENGTH = 12
 SLOT_STRIDE = 68
@@ -72,9 +77,9 @@ def slot_offset(slot: int) -> int:
 
 
 def peer_journal(peer: int) -> int:
-    """Flash address of the journal of peer 0..15."""
-    if not 0 <= peer < MAX_PEERS:
-        raise ValueError(f"a peer number is 0 to {MAX_PEERS - 1}, not {peer}")
+    """Flash address of the journal of peer 0..15; 16..23 are the places of controllers."""
+    if not 0 <= peer < MAX_PEERS + MAX_CONTROLLERS:
+        raise ValueError(f"a peer number is 0 to {MAX_PEERS - 1}, a controller's place 16 more at most, not {peer}")
     return PEER_BASE + peer * JOURNAL_STRIDE
 
 
@@ -122,7 +127,7 @@ def open_peer(kek: bytes, header: bytes, slot: bytes) -> tuple[int, bytes, bytes
 
 @dataclass(frozen=True)
 class DeviceState:
-    """The sealed part of the device record."""
+    """The sealed part of the device record; ``pin_tries`` counts the wrong tries since the last right one."""
 
     wrap_index: int
     next_pair: int

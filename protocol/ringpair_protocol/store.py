@@ -245,19 +245,19 @@ class Journal(Generic[T]):
         return self._sector(place.sector) + slot_offset(place.slot)
 
 
-def sectors() -> Iterator[int]:
+def sectors(controllers: int = 0) -> Iterator[int]:
     """All sectors that a device uses, the plain record's first: without it the rest is worth nothing."""
     yield DEVICE_BASE
-    for journal in (DEVICE_JOURNAL, *map(peer_journal, range(MAX_PEERS))):
+    for journal in (DEVICE_JOURNAL, *map(peer_journal, range(MAX_PEERS + controllers))):
         yield from range(journal, journal + JOURNAL_SECTORS * SECTOR, SECTOR)
 
 
-def wipe(flash: Flash, *, plain_record: bool = True) -> None:
+def wipe(flash: Flash, *, plain_record: bool = True, controllers: int = 0) -> None:
     """Erase the plain record's sector, then every sector of a journal that is not blank to the last bit.
 
     An erase that was cut may leave a few bits behind in a sector that looks blank where a record would begin.
     """
-    first, *others = sectors()
+    first, *others = sectors(controllers)
     if plain_record:
         flash.erase(first)
     for address in others:

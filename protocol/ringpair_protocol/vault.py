@@ -13,6 +13,7 @@ from typing import Protocol
 from . import derivations as kdf
 from . import puf as rings
 from .admin import Code, DeviceStateCode, PeerState
+from .binding import digits
 from .messages import ID_LENGTH
 from .ppake import PeerRecord, Refused
 from .records import (
@@ -115,10 +116,13 @@ class Vault:
         The source of the bits.
     floorplan, layout_version
         What this gateware measures with; a record of another one is not touched.
+    controllers
+        How many places there are behind those of the peers.
     """
 
-    def __init__(self, flash: Flash | None, puf: Puf, floorplan: bytes, layout_version: int):
+    def __init__(self, flash: Flash | None, puf: Puf, floorplan: bytes, layout_version: int, controllers: int = 0):
         self._flash = flash
+        self._controllers = controllers
         self.puf = puf
         self.floorplan = floorplan
         self.layout_version = layout_version.to_bytes(2, "little")
@@ -168,7 +172,7 @@ class Vault:
         for bits in self.puf.candidates(plain.helper):
             self.tries += 1
             if compare_digest(kdf.CHECK(digest=digest, bits=bits)["check"], plain.check):
-                keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"])
+                keys = Keyring(self.flash, plain, kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"], self._controllers)
                 self.device_id = keys.device_id
                 return keys
         raise Refused(Code.PUF_FAILED)
@@ -238,7 +242,7 @@ class Vault:
         plain = PlainRecord(**values, salt=salt, check=kdf.CHECK(digest=digest, bits=bits)["check"])
         puf_key = kdf.PUF_KEY(bits=bits, digest=digest)["puf_key"]
         wrap_key = kdf.FIRST_WRAP(puf_key=puf_key, salt=salt, random=random())["wrap_key"]
-        return Keyring(self.flash, plain, puf_key), wrap_key
+        return Keyring(self.flash, plain, puf_key, self._controllers), wrap_key
 
 
 def require_state(state: DeviceStateCode, wanted: DeviceStateCode) -> None:
@@ -256,7 +260,7 @@ def require_state(state: DeviceStateCode, wanted: DeviceStateCode) -> None:
 class Keyring:
     """The open vault. Every method that touches flash may raise ``Refused(FLASH_FAILED)``."""
 
-    def __init__(self, flash: Flash, plain: PlainRecord, puf_key: bytes):
+    def __init__(self, flash: Flash, plain: PlainRecord, puf_key: bytes, controllers: int):
         self._flash = flash
         self.plain = plain
         self._root = {"puf_key": puf_key, "salt": plain.salt}
@@ -264,10 +268,19 @@ class Keyring:
         self._device_key = kdf.DEVICE_KEY(**self._root)["device_key"]
         self._device: Journal[DeviceState] = Journal(flash, DEVICE_JOURNAL_BASE, DEVICE_SLOT_LENGTH)
         self._peers: list[Journal[PeerSlot]] = [
-            Journal(flash, peer_journal(number), PEER_SLOT_LENGTH) for number in range(MAX_PEERS)
+            Journal(flash, peer_journal(number), PEER_SLOT_LENGTH) for number in range(MAX_PEERS + controllers)
         ]
 
     # ------------------------------------------------------------------ the device's own record
+    @property
+    def identity_seed(self) -> bytes:
+        """Seed of the device's Ed25519 key, never stored; a new enrollment draws a new salt, and gives a new one."""
+        return kdf.IDENTITY_SEED(**self._root)["identity_seed"]
+
+    def preset_pin(self) -> bytes:
+        """The PIN of the label: made when the device is enrolled, never stored."""
+        return digits(kdf.PRESET_PIN(**self._root)["digits"])
+
     def begin(self, wrap_key: bytes) -> None:
         """The first device slot."""
         slot = seal_device(self._device_key, 0, DeviceState(wrap_index=0, next_pair=0, wrap_key=wrap_key))
@@ -285,8 +298,8 @@ class Keyring:
     def tidy(self) -> None:
         """Zero what a cut left beside a live slot; afterwards ``Refused`` if the device's own journal is damaged."""
         self._device.tidy(self._open_device)
-        for number in range(MAX_PEERS):
-            self._peers[number].tidy(self._open_peer)
+        for journal in self._peers:
+            journal.tidy(self._open_peer)
         self.device()
 
     def _open_device(self, _: bytes, slot: bytes) -> tuple[int, DeviceState]:
@@ -345,10 +358,18 @@ class Keyring:
         own, peer = self.device_id, header.peer_id
         low, high = (own, peer) if header.low else (peer, own)  # the flag decides, nothing is compared
         keys = kdf.PAIR(pair_key=pair_key, id_low=low, id_high=high)
+        self.create(number, header, keys["chain_key"], keys["auth_prev"])
+
+    def create(self, number: int, header: PeerHeader, chain_key: bytes, auth_prev: bytes) -> None:
+        """Write the first record of a place."""
         raw = header.to_bytes()
-        record = PeerRecord(number, header.low, 0, keys["chain_key"], keys["auth_prev"])
+        record = PeerRecord(number, header.low, 0, chain_key, auth_prev)
         with _flash_failures():
             self._peers[number].create(raw, self._seal(raw, record))
+
+    def header(self, number: int) -> bytes:
+        """Header of a live record that has been loaded."""
+        return self._peers[number].header
 
     def remove(self, number: int) -> None:
         """Zero a live pairing that has been loaded, and an older epoch of it that a cut may have left behind."""

@@ -34,8 +34,8 @@ class CuttableFlash:
         After so many more commands are through, fail ``"before"`` the next one has begun, or ``"during"`` it.
     """
 
-    def __init__(self, seed: int = 0):
-        self.chip = NorFlash(bytearray(b"\xff" * STORE_END), seed=seed)
+    def __init__(self, seed: int = 0, size: int = STORE_END):
+        self.chip = NorFlash(bytearray(b"\xff" * size), seed=seed)
         self.port = NorPort(self.chip)
         self.log: list[tuple[str, int] | tuple[str, int, bytes]] = []
         self.cut: tuple[int, str] | None = None
@@ -95,8 +95,8 @@ class FixedPuf:
 class Board:
     """A device model that can be cut and started again."""
 
-    def __init__(self, name: str, flash: CuttableFlash | None = None):
-        self.name = name
+    def __init__(self, name: str, flash: CuttableFlash | None = None, identity: Identity = IDENTITY):
+        self.name, self.identity = name, identity
         self.flash = CuttableFlash() if flash is None else flash
         self.puf = FixedPuf(name.encode())
         self._draws = itertools.count()
@@ -104,9 +104,9 @@ class Board:
 
     def start(self) -> None:
         """Power up."""
-        self.device = DeviceModel(self.puf, self._noise, self.flash, IDENTITY)
+        self.device = DeviceModel(self.puf, self._noise, self.flash, self.identity)
         (hello,) = self.device.boot()
-        assert hello == Out(Port.ADMIN, bytes([Event.STARTED]) + IDENTITY.to_bytes())
+        assert hello == Out(Port.ADMIN, bytes([Event.STARTED]) + self.identity.to_bytes())
 
     def _noise(self, length: int) -> bytes:
         return xof128(f"{self.name} {next(self._draws)}".encode(), length)

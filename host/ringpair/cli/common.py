@@ -178,6 +178,10 @@ def event_data(event: AnyEvent) -> tuple[dict[str, Any], str]:
             return {"event": "started", "gateware": identity.gateware.hex()}, "[the device started]"
         case events.ResetDone():
             return {"event": "reset"}, "[the device was reset to its factory state]"
+        case events.ControllerText(place, text):
+            said: dict[str, Any] = {"event": "controller_text", "place": place}
+            said |= {"text": text.decode(errors="replace"), "hex": text.hex()}
+            return said, f"[controller {place}] {printable(text)}".rstrip("\n")
         case events.PeerOut(message):
             return {"event": "peer_out", "hex": message.hex()}, f"[peer message of {len(message)} bytes for a tunnel]"
 
