@@ -7,6 +7,7 @@ a port, every strobe, every change of an output. Bytes to take come from a queue
 from collections import deque
 
 from ringpair_hdl.control import isa
+from ringpair_hdl.control.decoder import decode
 from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
 
 NAMES = {Port.SPONGE: "sponge", Port.LINK: "link", Port.SPI: "spi", Port.PUF: "puf", Port.TRNG: "trng"}
@@ -41,49 +42,43 @@ class Machine:
             assert self.steps < limit, "the program does not end"
         return self
 
-    def next(self):
-        self.pc += 1
-        return self.code[self.pc - 1]
-
     def holds(self, condition, unless):
         level = self.flags[condition] if condition in self.flags else self.levels.get(condition.name, False)
         return bool(level) != unless
 
     def step(self):
-        op = self.next()
-        if op < Base.SKIP:
-            low = self.next()
-            if self.holds(Condition(op >> 1), op & 1):
-                self.pc = (self.pc - 1) & ~255 | low
-        elif op < Base.JUMP:
-            if self.holds(Condition(op >> 4 & 1), op >> 3 & 1):
-                self.pc += (op & 7) + 1
-        elif op < Base.CALL:
-            self.pc = (op & 15) << 8 | self.next()
-        elif op < Base.MOVE:
-            vector = 2 * (isa.VECTOR_ROWS[0] + (op & 31))
-            target = (op & 15) << 8 | self.next() if op < Base.VECTOR else vector
-            self.code[2 * self.depth : 2 * self.depth + 2] = isa.jump(self.pc)
-            self.depth += 1
-            self.deepest = max(self.depth, self.deepest)
-            self.pc = target
-        elif op < Base.BYTE:
-            self.move(op)
-        elif op < Base.DERIVE:
-            self.byte(Op(op >> 3 & 7), op & 7)
-        elif op < Base.RETURN_IF:
-            self.events.append(("start", 8))
-            self.give(Port.SPONGE, self.row(isa.LABEL_ROWS[0] + (op & 15)))
-            self.events.append(("sponge", "end"))
-        elif op < Base.STROBE:
-            if self.holds(Condition(op >> 1 & 3), op & 1):
-                self.leave()
-        elif op < Base.SELECT:
-            self.strobe(Strobe(op & 7))
-        elif op < Base.OPERAND:
-            self.events.append(("side" if op & 2 else "select", op & 1))
-        else:
-            self.operand(Operand(op & 7), self.next())
+        self.do(decode(self.code, self.pc))
+
+    def do(self, instruction):
+        self.pc = instruction.following
+        match instruction.base:
+            case Base.BRANCH | Base.SKIP:
+                if self.holds(*instruction.test):
+                    self.pc = instruction.target
+            case Base.JUMP:
+                self.pc = instruction.target
+            case Base.CALL | Base.VECTOR:
+                self.code[2 * self.depth : 2 * self.depth + 2] = isa.jump(self.pc)
+                self.depth += 1
+                self.deepest = max(self.depth, self.deepest)
+                self.pc = instruction.target
+            case Base.MOVE:
+                self.move(instruction)
+            case Base.BYTE:
+                self.byte(instruction.op, instruction.place, instruction.operand)
+            case Base.DERIVE:
+                self.events.append(("start", 8))
+                self.give(Port.SPONGE, self.span(instruction.runs[0]))
+                self.events.append(("sponge", "end"))
+            case Base.RETURN_IF:
+                if self.holds(*instruction.test):
+                    self.leave()
+            case Base.STROBE:
+                self.strobe(instruction.strobe)
+            case Base.SELECT:
+                self.events.append(("side" if instruction.opcode & 2 else "select", instruction.opcode & 1))
+            case Base.OPERAND:
+                self.operand(instruction.unit, instruction.operand)
 
     def leave(self):
         self.depth -= 1
@@ -109,9 +104,8 @@ class Machine:
         elif unit == Operand.PUF:
             self.events.append(("command", value))
 
-    def byte(self, op, hot):
-        address = isa.HOT[hot] if hot < len(isa.HOT) else self.next()
-        memory, immediate = self.pad[address], self.next()
+    def byte(self, op, address, immediate):
+        memory = self.pad[address]
         value = {
             Op.SET: immediate,
             Op.ADD: memory + immediate,
@@ -128,12 +122,9 @@ class Machine:
         if op not in (Op.TEST, Op.COMPARE):
             self.pad[address] = value & 255
 
-    def row(self, index):
-        low, high = self.code[2 * index : 2 * index + 2]
-        length = high >> 2
-        length = self.pad[isa.LENGTH_ADDRESS] & 127 if length == 0 else (length - 32) * 4 if length >= 32 else length
-        address = low | (high & 3) << 8
-        return range(address, address + length)
+    def span(self, run):
+        length = self.pad[isa.LENGTH_ADDRESS] & 127 if run.length is None else run.length
+        return range(run.address, run.address + length)
 
     def take(self, port):
         if port == Port.FRAME:
@@ -144,11 +135,10 @@ class Machine:
     def give(self, port, row):
         self.events += [(NAMES[port], self.pad[address]) for address in row]
 
-    def move(self, op):
-        direction, port = Direction(op >> 3 & 3), Port(op & 7)
-        two = op in (Move.COPY, Move.LESS, isa.move(Direction.CRYPT, Port.SPONGE))
-        first = self.row(self.next()) if two else None
-        row = self.row(self.next())
+    def move(self, instruction):
+        op, direction, port = instruction.opcode, instruction.direction, instruction.port
+        *others, row = map(self.span, instruction.runs)
+        first = others[0] if others else None
         if op == Move.LESS:
             left, right = (int.from_bytes(bytes(self.pad[k] for k in r), "little") for r in (row, first))
             self.flags |= {Condition.ZERO: left == right, Condition.CARRY: left >= right}
@@ -162,8 +152,8 @@ class Machine:
             self.pad[row[0] : row[0] + len(row)] = value.to_bytes(len(row), "little")
             self.flags |= {Condition.ZERO: value == 0, Condition.CARRY: overflow > 0}
         elif op == Move.TAKE_CODE:
-            for address in row:
-                self.pad[address] = self.next()
+            self.pad[row.start : row.stop] = self.code[self.pc - len(instruction.data) :][: len(row)]
+            self.pc += len(row) - len(instruction.data)
         elif op == Move.GIVE_END:
             self.give(Port.SPONGE, row)
             self.events.append(("sponge", "end"))
@@ -174,7 +164,7 @@ class Machine:
         elif direction == Direction.CHECK:
             taken = [self.take(port) for _ in row]
             self.flags[Condition.MATCH] = taken == [self.pad[k] for k in row]
-        elif two:
+        elif first is not None:
             self.crypt(row, first.start)
         else:
             self.crypt_check(port, row)
