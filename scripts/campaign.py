@@ -60,7 +60,8 @@ class Campaign:
         return found
 
 
-CAMPAIGNS: tuple[Campaign, ...] = ()
+CAMPAIGNS: tuple[Campaign, ...] = (Campaign("device-steps", "steps", 1_000_000, "host.tests.campaign_device:steps"),)
+"""All of them, in the order in which they run."""
 
 
 @dataclass

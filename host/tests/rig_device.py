@@ -37,8 +37,10 @@ JEDEC = 0xEF4014
 QUANTIZER = puf.Quantizer(puf.MODELED_LAYOUT)
 """That of the virtual board."""
 DESIGN = Design(arguments={"clock_mhz": 1, "budget": BUDGET, "admin_baud": CLOCK_HZ // 4, "peer_baud": CLOCK_HZ // 4})
-SLICE = 1500
-"""Cycles in which a byte would have come if one were on its way."""
+SLICE, CALM = 400, 4
+"""So many times so many cycles without a sign, and a device is calm: 1045 pass in silence behind the longest frame."""
+LOOK = 1500
+"""Cycles between two looks at a device that waits."""
 BLANK = b"\xff" * STORE_END
 PRESS_SECONDS = 0.1
 TRNG_PHASE = 5
@@ -230,7 +232,7 @@ class Twin:
         begun = self.device.status.cycle
         limit = round((waiting + 50) * CLOCK_HZ / 1000)
         while self.device.status.phase == 0 and self.device.status.cycle - begun < limit:
-            self.device.run(SLICE)
+            self.device.run(LOOK)
         self._run_device()
         self._supply_nonces()
         self._compare(self.model.tick(waiting))
@@ -317,9 +319,9 @@ class Twin:
         """Run until the device has nothing to do any more, and take what it has sent."""
         device, status, found = self.device, self.device.status, ([], [])
         end, calm, phase = status.cycle + limit, 0, 0
-        while calm < 2:
-            before = status.phase_cycles[TRNG_PHASE]
-            device.run(8 * SLICE if phase else SLICE)
+        while calm < CALM:
+            before, worked = status.phase_cycles[TRNG_PHASE], status.cycle - status.phase_cycles[0]
+            device.run(4 * SLICE if phase else SLICE)
             if status.phase == TRNG_PHASE != phase:
                 inside = status.phase_cycles[TRNG_PHASE] - before
                 self._trng_starts.append((status.noise_bits - inside // 32, status.boots))
@@ -327,8 +329,8 @@ class Twin:
             sent = [device.read(), device.read(peer=True)]
             for side, data in enumerate(sent):
                 found[side].extend(self._decoders[side].feed(data))
-            busy = phase or any(sent) or status.admin_pending or status.peer_pending
-            calm = 0 if busy else calm + 1
+            worked = phase or status.cycle - status.phase_cycles[0] != worked
+            calm = 0 if worked or any(sent) or status.admin_pending or status.peer_pending else calm + 1
             if not status.powered:
                 break
             assert status.cycle < end, f"the device is in phase {phase} after {limit} cycles, it has sent {found}"
@@ -372,8 +374,9 @@ class Twin:
         self.check_hygiene()
 
     def _compare_flash(self) -> None:
-        if bytes(self.device.flash) != self.chip.memory:
-            a, b = (np.frombuffer(image, np.uint8) for image in (self.device.flash, self.chip.memory))
+        a, b = (np.frombuffer(image, np.uint64) for image in (self.device.flash, self.chip.memory))
+        if not np.array_equal(a, b):
+            a, b = a.view(np.uint8), b.view(np.uint8)
             at = np.flatnonzero(a != b)
             raise AssertionError(
                 f"flash differs in {len(at)} bytes from {at[0]:#x} to {at[-1]:#x}: "
@@ -381,13 +384,12 @@ class Twin:
             )
 
     def _compare_status(self) -> None:
-        outs = self.admin_out, self.peer_out
+        (expected,) = (out.payload for out in self.model.admin(bytes([Opcode.STATUS])))
         self.device.write(frames.encode(bytes([Opcode.STATUS])))
-        self._run_device()
-        expected = [out.payload for out in self.model.admin(bytes([Opcode.STATUS]))]
-        fields = [payload and admin.Status.from_bytes(payload[2:]) for payload in (self.admin_out[0], expected[0])]
-        assert self.admin_out == expected, f"\ndevice {fields[0]}\nmodel  {fields[1]}"
-        self.admin_out, self.peer_out = outs
+        self.device.run(SLICE * 50, admin=len(frames.encode(expected)))
+        sent = self._decoders[0].feed(self.device.read())
+        fields = [admin.Status.from_bytes(payload[2:]) for payload in (*sent[:1], expected)]
+        assert sent == [expected], f"\ndevice {fields[0]}\nmodel  {fields[-1]}"
 
     def check_hygiene(self) -> None:
         """Nothing secret in the scratchpad but what a session, or an enrollment that waits, needs."""
@@ -557,21 +559,21 @@ def scene(peers: int = 1, seed: int = 1, sessions: int = 0, **options) -> tuple[
 
 
 @cache
-def _two_images(seeds: tuple[int, int]) -> list[tuple[bytes, DeviceEntry]]:
+def _two_images(seeds: tuple[int, int]) -> list[tuple[int, bytes, DeviceEntry]]:
     boards = [Offline(seed) for seed in seeds]
     *puzzles, first, second = make_puzzles(boards[0].entry, boards[1].entry, b"P" * 32)
     for board, puzzle in zip(boards, puzzles, strict=True):
         board.command(Opcode.IMPORT, puzzle)
-    pairs = zip(boards, (first, second), strict=True)
-    images = [(bytes(board.chip.memory), entry) for board, entry in pairs]
-    return sorted(images, key=lambda item: item[1].device_id)
+    rows = zip(seeds, boards, (first, second), strict=True)
+    return sorted(
+        ((seed, bytes(board.chip.memory), entry) for seed, board, entry in rows), key=lambda row: row[2].device_id
+    )
 
 
 def two_devices(seeds: tuple[int, int] = (1, 2)) -> list[Twin]:
     """Two paired devices, the one with the lower id first."""
     twins = []
-    for image, entry in _two_images(seeds):
-        seed = next(seed for seed in seeds if Offline(seed).entry.device_id == entry.device_id)
+    for seed, image, entry in _two_images(seeds):
         twins.append(Twin(seed, image))
         twins[-1].entry = entry
     return twins

@@ -1,0 +1,53 @@
+"""Campaigns on the compiled device; `scripts/campaign.py` runs them."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from unittest.mock import patch
+
+from ringpair_protocol import ascon
+
+from host.tests.story import RULES, Dice, Story
+from scripts.campaign import Trial
+
+STEPS_OF_A_STORY = 2000
+SILICON = 12
+"""Pairs of boards that the stories are about."""
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """The model opens the same records again and again: permutations are not computed twice."""
+    with patch.object(ascon, "permute", lru_cache(maxsize=1 << 16)(ascon.permute)):
+        yield
+
+
+def steps(trial: Trial) -> None:
+    """Model against device: stories of two devices, until so many steps are done."""
+    played: Counter[str] = Counter()
+    number = 0
+    with remembered():
+        while trial.left:
+            dice = Dice(random.Random(f"{trial.seed} {number}"))
+            pair = number % SILICON
+            length = min(trial.left, STEPS_OF_A_STORY)
+            story = Story((2 * pair + 1, 2 * pair + 2))
+            name = "start"
+            try:
+                for _ in range(length):
+                    possible = [name for name, (_, _, when) in RULES.items() if when(story)]
+                    (name,) = dice.source.choices(possible, [RULES[name][0] for name in possible])
+                    story.play(name, dice)
+                    played[name] += 1
+                    trial.count()
+                name = "end"
+                story.end()
+            except Exception as problem:
+                raise AssertionError(f"story {number} of seed {trial.seed}, step {trial.tried}, {name}") from problem
+            trial.notes["power cuts"] = int(trial.notes.get("power cuts", 0)) + story.cuts
+            trial.notes["sessions"] = int(trial.notes.get("sessions", 0)) + len(story.sessions[0])
+            story.close()
+            number += 1
+    trial.notes |= {name.replace("_", " "): played[name] for name in RULES}
