@@ -112,14 +112,8 @@ class Story:
 
     # ------------------------------------------------------------------ what follows from every step
     def after(self, who: int) -> None:
-        """What a device has sent is on its way; what it has told is true; and no wait ends while nobody looks."""
-        twin = self.twins[who]
-        self.emit(who, twin.peer_out + [out[1:] for out in twin.admin_out if out[0] == Event.PEER_OUT])
-        for out in twin.admin_out:
-            if out[0] == Event.SESSION:
-                self.accepted(who, Role(out[1]), int.from_bytes(out[3:7], "little"), out[7:])
-            elif out[0] == Event.TEXT:
-                self.arrived(who, out[1:])
+        """What a device has said; and no wait ends while nobody looks."""
+        self.listen(who)
         for number, other in enumerate(self.twins):
             run, now = other.model.party.run, other.device.status.cycle
             if run is not self.waits[number][0]:
@@ -127,9 +121,17 @@ class Story:
             elif run and (now - self.waits[number][1]) / CLOCK_HZ * 1000 > run.left_ms / 2:
                 self.expire(number)
 
-    def emit(self, who: int, messages: list[bytes]) -> None:
-        self.air[1 - who] = (self.air[1 - who] + messages)[-20:]
-        self.heard = (self.heard + messages)[-MEMORY:]
+    def listen(self, who: int) -> None:
+        """What a device has sent is on its way; what it has told is true."""
+        twin = self.twins[who]
+        sent = twin.peer_out + [out[1:] for out in twin.admin_out if out[0] == Event.PEER_OUT]
+        self.air[1 - who] = (self.air[1 - who] + sent)[-20:]
+        self.heard = (self.heard + sent)[-MEMORY:]
+        for out in twin.admin_out:
+            if out[0] == Event.SESSION:
+                self.accepted(who, Role(out[1]), int.from_bytes(out[3:7], "little"), out[7:])
+            elif out[0] == Event.TEXT:
+                self.arrived(who, out[1:])
 
     def expire(self, who: int) -> None:
         self.twins[who].expire()
@@ -292,10 +294,9 @@ class Story:
         self.cuts += twin.cut(message, peer=peer)
         if not peer:
             self.pairing[who] = None  # what has become of it is seen when it is imported again
-        sent = list(twin.peer_out)
+        self.listen(who)
         twin.boot()
         self.after(who)
-        self.emit(who, sent)
 
     @rule(2)
     def weather(self, choose: Chooser) -> None:
