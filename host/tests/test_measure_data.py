@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from ringpair.measure.dataset import Condition, DataError, InMemory, Joined, Meta
+from ringpair.measure.dataset import Condition, DataError, InMemory, Meta
+from ringpair.measure.prints import Fingerprints
 from ringpair.measure.readers import open_files
 from ringpair.measure.table import write_parquet
 
@@ -84,6 +85,7 @@ def test_csv_one_file_a_chip(tmp_path, separator):
         ("# nothing\n", "is empty; expected one ring a line"),
         ("1 2\n3 0\n", r"chip b, ring 1, read 1 is 0; expected counts or frequencies above zero"),
         ("1 2\n3 nan\n", r"chip b, ring 1, read 1 is not a number"),
+        ("1 2\n3 inf\n", r"chip b, ring 1, read 1 is inf"),
         ("1 2\n3.5 0\n", r"chip b, ring 1, read 1 is 0.0"),
         ("1 2\n-3 4\n", r"chip b, ring 1, read 0 is -3"),
         ("1 2 3\n3 4 5\n", "has 2 rings of 3 reads, .*a.csv has 2 of 2"),
@@ -107,9 +109,17 @@ def test_npz(tmp_path):
     np.savez(tmp_path / "c.npz", freq_hz=COUNTS[0])
     with pytest.raises(DataError, match=r"freq_hz has shape \(32, 5\)"):
         open_files([tmp_path / "c.npz"])
-    (tmp_path / "d.npz").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"cannot read .*d.npz"):
-        open_files([tmp_path / "d.npz"])
+    np.savez(tmp_path / "c.npz", freq_hz=COUNTS, chip_id=np.arange(6))
+    with pytest.raises(DataError, match=r"chip_id has 6 chips, freq_hz 7"):
+        open_files([tmp_path / "c.npz"])
+    for bad in (b"no", (tmp_path / "a.npz").read_bytes()[:500], b""):
+        (tmp_path / "d.npz").write_bytes(bad)
+        with pytest.raises(DataError, match=r"cannot read .*d.npz"):
+            open_files([tmp_path / "d.npz"])
+    np.save(tmp_path / "e.npy", COUNTS)
+    (tmp_path / "e.npy").rename(tmp_path / "e.npz")
+    with pytest.raises(DataError, match=r"cannot read .*e.npz .*expected an .npz file"):
+        open_files([tmp_path / "e.npz"])
     with pytest.raises(DataError, match="has 32 rings a chip; 33 cannot be taken"):
         open_files([tmp_path / "a.npz"], rings=33)
 
@@ -127,6 +137,28 @@ def test_hdf5_of_five_axes(tmp_path):
     assert (data.chips, data.rings, data.reads, len(data.conditions)) == (4, 16, 5, 6)
     assert data.conditions[data.nominal] == Condition(25.0, None, 1e-3)
     np.testing.assert_array_equal(read[2, 4], values[1, 2, 1])
+
+
+@pytest.mark.parametrize("kind", ["<i4", ">i4", "<f4", "<f2", "<u2", "<f8", "fortran"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_of_any_type_is_read_in_batches(tmp_path, kind, save):
+    values = np.asfortranarray(COUNTS) if kind == "fortran" else COUNTS.astype(kind)
+    save(tmp_path / "a.npz", freq_hz=values)
+    data = open_files([tmp_path / "a.npz"])
+    for size in (1, 3, 7):
+        np.testing.assert_array_equal(everything(data, size)[1][:, 0], values)
+    narrow = values.dtype.kind == "f" and values.dtype.itemsize < 8
+    assert everything(data)[1].dtype == (np.float64 if narrow else values.dtype.newbyteorder("="))
+
+
+def test_npz_that_is_damaged_inside(tmp_path):
+    np.savez(tmp_path / "a.npz", freq_hz=COUNTS)
+    data = open_files([tmp_path / "a.npz"])
+    damaged = bytearray((tmp_path / "a.npz").read_bytes())
+    damaged[2000] ^= 1
+    (tmp_path / "a.npz").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"Bad CRC.*the file was cut short or damaged"):
+        everything(data)
 
 
 @pytest.mark.parametrize(
@@ -152,27 +184,21 @@ def test_hdf5_with_an_axis_of_another_length(tmp_path):
 
 
 def test_duplicates_by_name_and_by_value():
-    batch = next(InMemory(COUNTS, list("abcdefa")).batches())
-    data = InMemory(COUNTS)
-    with pytest.raises(DataError, match="chip a comes twice; leave one of the two out"):
-        data.check_duplicates(batch, {})
+    def check(data, order):
+        """Summed by parts, in any order."""
+        parts = [Fingerprints() for _ in range(7)]
+        for part, batch in zip(parts, data.batches(1), strict=True):
+            part.add(batch)
+        sum((parts[number] for number in order), Fingerprints()).check(data)
+
     same = COUNTS.copy()
     same[5] = same[2]
-    seen = {}
-    with pytest.raises(DataError, match="chip 5 has exactly the reads of chip 2"):
-        data.check_duplicates(next(InMemory(same).batches()), seen)
-    data.check_duplicates(next(data.batches()), {})
-
-
-def test_joined_files_must_fit():
-    data = Joined([InMemory(COUNTS, name="a"), InMemory(COUNTS + 1, [f"x{n}" for n in range(7)], name="b")])
-    ids, read = everything(data, 4)
-    assert (len(ids), data.chips) == (14, 14)
-    np.testing.assert_array_equal(read[7:, 0], COUNTS + 1)
-    with pytest.raises(DataError, match="b has rings 16, a has 32: evaluate them one by one"):
-        Joined([InMemory(COUNTS, name="a"), InMemory(COUNTS[:, :16], name="b")])
-    with pytest.raises(DataError, match=r"b has conditions 25 °C, 1.2 V, 42.67 µs, a has not stated"):
-        Joined([InMemory(COUNTS, name="a"), InMemory(COUNTS, name="b", conditions=AT[:1])])
+    for order in (range(7), (6, 1, 5, 2, 0, 4, 3)):
+        with pytest.raises(DataError, match="chip a comes twice; leave one of the two out"):
+            check(InMemory(COUNTS, list("abcdefa")), order)
+        with pytest.raises(DataError, match="chip 5 has exactly the reads of chip 2"):
+            check(InMemory(same), order)
+        check(InMemory(COUNTS), order)
 
 
 def test_unknown_files(tmp_path):

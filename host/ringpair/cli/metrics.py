@@ -32,7 +32,10 @@ SHOWN = (
     "wrong_bits",
     "bits_read",
 )
-SHOWN_DIE = ("layout_sd", "residual_sd", "layout_share", "moran_raw", "moran_residual", "moran_row")
+SHOWN_DIE = (
+    *("layout_sd", "residual_sd", "layout_share", "moran_raw", "moran_residual", "moran_row"),
+    *("temperature_coefficient", "temperature_shift_per_unit", "voltage_coefficient", "voltage_shift_per_unit"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -117,9 +120,9 @@ def make_options(arguments: argparse.Namespace, data: Dataset, **more: Any) -> O
 def run(arguments: argparse.Namespace, output: Output) -> None:
     data = open_data(arguments)
     from ringpair.measure.evaluate import evaluate
-    from ringpair.measure.makers import METHODS as ALL
+    from ringpair.measure.makers import possible_methods
 
-    chosen = (METHODS[arguments.method],) if arguments.method else ALL
+    chosen = (METHODS[arguments.method],) if arguments.method else possible_methods(data)
     options = make_options(arguments, data, methods=chosen, failure=arguments.failure)
     with Progress(output) as progress:
         result = evaluate(data, options, progress)
@@ -133,7 +136,11 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         for name in SHOWN
         if any(name in figures for figures in methods.values())
     ]
-    rows += [[name.replace("_", " "), _cell(result["die"], name)] + [""] * (len(methods) - 1) for name in SHOWN_DIE]
+    rows += [
+        [name.replace("_", " "), _cell(result["die"], name)] + [""] * (len(methods) - 1)
+        for name in SHOWN_DIE
+        if result["die"].get(name) is not None
+    ]
     rows += _account(result["entropy"], len(methods)) + _failure(result.get("key_failure"), len(methods))
     title = f"{result['chips']} chips, {result['rings']} rings, {result['reads']} reads"
     output.table(result, (title, *methods), rows)

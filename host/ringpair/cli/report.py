@@ -28,10 +28,10 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     data = open_data(arguments)
     from ringpair.measure.evaluate import evaluate
     from ringpair.measure.figures import all_figures
-    from ringpair.measure.makers import METHODS
+    from ringpair.measure.makers import possible_methods
     from ringpair.measure.page import claims, export, page
 
-    methods = METHODS if data.rings % 16 == 0 else METHODS[:2]
+    methods = possible_methods(data)
     options = make_options(arguments, data, methods=methods, failure=True)
     with Progress(output) as progress:
         result = evaluate(data, options, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from scipy import special, stats  # type: ignore[import-untyped]
 from .makers import Maker, Response
 from .resample import LEVEL, interval
 
-__all__ = ["WORD", "BitSums", "Figures", "bit_figures", "uniqueness"]
+__all__ = ["WORD", "BitSums", "Figures", "bit_figures", "plain", "uniqueness"]
 
 WORD = 16
 """Bits of one identifier, for the diffuseness."""
 SAMPLE_CHIPS = 1000
 """Chips whose bits are kept for the histogram of distances between chips."""
+ALIASING_ROWS = 1 << 21
+"""Of shares of ones, worked on at once."""
 SCALARS = ("uniformity", "distance", "steadiness", "diffuseness", "wrong")
 FloatArray = NDArray[np.float64]
 Figures = dict[str, Any]
@@ -101,11 +103,16 @@ class BitSums:
         self.add_reference(reference, weights, folds)
         differs = reads != reference[:, :, None]
         counts = differs.sum(1)  # chips x reads
-        share = np.count_nonzero(differs, axis=2) / times
-        steady = 1 + np.log2(np.maximum(share, 1 - share)).mean(1)
-        scalars = (reference.mean(1), counts.mean(1) / bits, steady, _diffuseness(reference), counts.sum(1))
+        distance = steady = np.full(chips, np.nan)
+        if times:
+            share = np.count_nonzero(differs, axis=2) / times
+            distance, steady = counts.mean(1) / bits, 1 + np.log2(np.maximum(share, 1 - share)).mean(1)
+        scalars = (reference.mean(1), distance, steady, _diffuseness(reference), counts.sum(1))
         self.scalars += weights @ np.stack(scalars, 1)
-        shares = [(row != reference[:, :, None]).mean((1, 2)) for row in response.reads]
+        shares = [
+            (row != reference[:, :, None]).mean((1, 2)) if row.shape[2] else np.full(chips, np.nan)
+            for row in response.reads
+        ]
         self.conditions += weights @ np.stack(shares, 1)
         if response.codes is not None:
             table = np.zeros((chips, 16))
@@ -155,7 +162,7 @@ def uniqueness(ones: FloatArray, weight: FloatArray, weight2: FloatArray) -> Flo
     ones : (1 + B) x folds x bits
     weight, weight2 : (1 + B) x folds
     """
-    differing = 2 * (ones * (weight[:, :, None] - ones)).mean(2).sum(1)
+    differing = 2 * (weight * ones.mean(2) - np.einsum("bfl,bfl->bf", ones, ones) / ones.shape[2]).sum(1)
     pairs = (weight**2 - weight2).sum(1)
     return np.asarray(np.divide(differing, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
@@ -180,9 +187,9 @@ def bit_figures(sums: BitSums, maker: Maker, nominal: int) -> Figures:
     put("steadiness", scalars["steadiness"])
     put("diffuseness", scalars["diffuseness"])
     result |= {"wrong_bits": sums.wrong, "bits_read": sums.reads, "wrong_chips": sums.wrong_chips}
-    if not sums.wrong:  # all replicates are equal: the interval must come from what was tried
+    if sums.reads and not sums.wrong:  # all replicates are equal: the interval must come from what was tried
         result["reliability_ci"] = [1 - stats.beta.ppf((1 + LEVEL) / 2, 1, chips * bits), 1.0]
-    result["wrong_bit_rate"] = sums.wrong / sums.reads
+    result["wrong_bit_rate"] = sums.wrong / sums.reads if sums.reads else None
     if sums.codes.any():
         put("leakage_bits_per_ring", _leakage(sums.codes), center=True)
         samples = sums.codes[0].sum()
@@ -192,11 +199,23 @@ def bit_figures(sums: BitSums, maker: Maker, nominal: int) -> Figures:
     result["wrong_by_read"] = (sums.by_read / (chips * bits)).tolist()
     result["bit_shares"] = (sums.ones[0] / sums.weight[0, :, None] * _parts(sums)[0]).sum(0).tolist()
     result |= _distances(sums, bits)
-    return {name: _plain(value) for name, value in result.items()}
+    return {name: plain(value) for name, value in result.items()}
 
 
 def _aliasing(sums: BitSums, unique: FloatArray) -> dict[str, FloatArray]:
     """Spread of bit-aliasing and min-entropy, counted within folds; see docs/metrics.md on the correction."""
+    rows = max(1, ALIASING_ROWS // sums.ones[0].size)  # several arrays of this size are needed: in parts, then
+    parts = [
+        _aliasing_of(
+            replace(sums, **{name: getattr(sums, name)[at : at + rows] for name in ("ones", "weight", "weight2")})
+        )
+        for at in range(0, len(sums.ones), rows)
+    ]
+    one = np.where(np.isfinite(unique), 1.0, np.nan)
+    return {name: np.concatenate([part[name] for part in parts]) * one for name in parts[0]}
+
+
+def _aliasing_of(sums: BitSums) -> dict[str, FloatArray]:
     weight, weight2 = sums.weight[:, :, None], sums.weight2[:, :, None]
     share = np.divide(sums.ones, weight, out=np.full_like(sums.ones, 0.5), where=weight > 0)
     part = _parts(sums)
@@ -209,14 +228,13 @@ def _aliasing(sums: BitSums, unique: FloatArray) -> dict[str, FloatArray]:
     shrunk = 0.5 + shrink * (share - 0.5)
 
     def entropy(p: FloatArray) -> FloatArray:
-        return np.asarray(-(part * np.log2(np.maximum(p, 1 - p))).sum(1).mean(1))
+        return np.asarray(np.abs((part * np.log2(np.maximum(p, 1 - p))).sum(1).mean(1)))
 
-    one = np.where(np.isfinite(unique), 1.0, np.nan)
     return {
-        "bit_aliasing_sd": spread * one,
-        "bit_aliasing_sd_corrected": np.sqrt(true) * one,
-        "min_entropy_per_bit": entropy(share) * one,
-        "min_entropy_per_bit_corrected": entropy(shrunk) * one,
+        "bit_aliasing_sd": spread,
+        "bit_aliasing_sd_corrected": np.sqrt(true),
+        "min_entropy_per_bit": entropy(share),
+        "min_entropy_per_bit_corrected": entropy(shrunk),
     }
 
 
@@ -273,10 +291,12 @@ def _distances(sums: BitSums, bits: int) -> Figures:
     return result
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """For JSON: no numpy types, NaN as None."""
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

@@ -6,7 +6,6 @@ here ever holds more than a batch. All values are positive; what is not is repor
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ringpair.errors import RingpairError
 
-__all__ = ["Batch", "Condition", "DataError", "Dataset", "FirstRings", "InMemory", "Joined", "Meta", "batch_size"]
+__all__ = ["Batch", "Condition", "DataError", "Dataset", "FirstRings", "InMemory", "Meta", "Piece", "batch_size"]
 
 BATCH_BYTES = 8 << 20
 """Values of one batch; the sums made of it need about ten times as much."""
@@ -113,6 +112,10 @@ class Dataset(ABC):
     conditions : tuple of Condition
         The second axis of the values.
     meta : Meta
+    named : bool
+        Whether the names of the chips are their own; otherwise they are numbers, and mean nothing in another file.
+    notes : tuple of str
+        What a reader of its figures should know.
     """
 
     name: str
@@ -121,10 +124,23 @@ class Dataset(ABC):
     reads: int
     conditions: tuple[Condition, ...] = (Condition(),)
     meta: Meta = Meta()
+    named: bool = True
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def raw(self, size: int) -> Iterator[Batch]:
         """Batches of up to `size` chips, values unchecked."""
+
+    def names(self) -> list[str]:
+        """Of all chips, in order."""
+        return [name for batch in self.raw(batch_size(self)) for name in batch.ids]
+
+    def pieces(self, chips: int) -> list[Piece]:
+        """Parts that together are this data set, of about so many chips each if its file can be cut.
+
+        They can be pickled, and open their files again where they are read.
+        """
+        return [(0, self)]
 
     @property
     def nominal(self) -> int:
@@ -150,27 +166,14 @@ class Dataset(ABC):
         for batch in self.raw(size or batch_size(self)):
             _check_values(self, batch)
             chips += len(batch.ids)
-            yield batch
+            narrow = batch.values.dtype.kind == "f" and batch.values.dtype.itemsize < 8  # sums would lose or overflow
+            yield replace(batch, values=batch.values.astype(np.float64)) if narrow else batch
         if not chips:
             raise DataError(f"{self.name} has no chips")
 
-    def check_duplicates(self, batch: Batch, seen: dict[bytes, str]) -> None:
-        """Note the chips of a batch in `seen`.
 
-        Raises
-        ------
-        DataError
-            A chip comes twice, by name or by value: it would count as a pair at distance zero.
-        """
-        for name, values in zip(batch.ids, batch.values, strict=True):
-            for key in (
-                b"n" + hashlib.blake2b(name.encode(), digest_size=12).digest(),
-                b"v" + hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=12).digest(),
-            ):
-                if key in seen:
-                    what = "comes twice" if key[:1] == b"n" else f"has exactly the reads of chip {seen[key]}"
-                    raise DataError(f"{self.name}: chip {name} {what}; leave one of the two out")
-                seen[key] = name
+Piece = tuple[int, Dataset]
+"""Number of the first chip in the whole, and the part."""
 
 
 class InMemory(Dataset):
@@ -197,6 +200,7 @@ class InMemory(Dataset):
             raise DataError(f"{name}: {len(conditions)} conditions are named, the values have {values.shape[1]}")
         self.chips, _, self.rings, self.reads = values.shape
         self.name, self.conditions, self.meta, self._values = name, conditions, meta or Meta(), values
+        self.named = ids is not None
         self._ids = [str(number) for number in range(self.chips)] if ids is None else [str(entry) for entry in ids]
         if len(self._ids) != self.chips:
             raise DataError(f"{name}: {len(self._ids)} chip names for {self.chips} chips")
@@ -205,40 +209,8 @@ class InMemory(Dataset):
         for first in range(0, self.chips, size):
             yield Batch(first, self._ids[first : first + size], self._values[first : first + size])
 
-
-class Joined(Dataset):
-    """Several data sets as one.
-
-    Raises
-    ------
-    DataError
-        They differ in rings, reads or conditions.
-    """
-
-    def __init__(self, parts: Sequence[Dataset]) -> None:
-        head = parts[0]
-        for part in parts[1:]:
-            for what in ("rings", "reads", "conditions"):
-                ours, theirs = getattr(head, what), getattr(part, what)
-                if ours != theirs:
-                    shown = [", ".join(map(str, x)) if isinstance(x, tuple) else str(x) for x in (ours, theirs)]
-                    raise DataError(
-                        f"{part.name} has {what} {shown[1]}, {head.name} has {shown[0]}: evaluate them one by one"
-                    )
-            if part.meta.floorplan != head.meta.floorplan:
-                raise DataError(f"{part.name} and {head.name} have different floorplans: evaluate them one by one")
-        self.parts, self.name = tuple(parts), f"{head.name} and {len(parts) - 1} more"
-        self.rings, self.reads, self.conditions = head.rings, head.reads, head.conditions
-        self.chips = sum(part.chips for part in parts)
-        kinds = {part.meta.silicon for part in parts}
-        self.meta = head.meta if len(kinds) == 1 else replace(head.meta, silicon="mixed")
-
-    def raw(self, size: int) -> Iterator[Batch]:
-        first = 0
-        for part in self.parts:
-            for batch in part.raw(size):
-                yield Batch(first + batch.first, batch.ids, batch.values)
-            first += part.chips
+    def names(self) -> list[str]:
+        return list(self._ids)
 
 
 class FirstRings(Dataset):
@@ -248,12 +220,18 @@ class FirstRings(Dataset):
         if not 1 <= rings <= source.rings:
             raise DataError(f"{source.name} has {source.rings} rings a chip; {rings} cannot be taken")
         self.source, self.rings = source, rings
-        self.name, self.chips, self.reads = source.name, source.chips, source.reads
-        self.conditions, self.meta = source.conditions, source.meta
+        self.name, self.chips, self.reads, self.named = source.name, source.chips, source.reads, source.named
+        self.conditions, self.meta, self.notes = source.conditions, source.meta, source.notes
 
     def raw(self, size: int) -> Iterator[Batch]:
         for batch in self.source.raw(size):
             yield Batch(batch.first, batch.ids, batch.values[:, :, : self.rings])
+
+    def names(self) -> list[str]:
+        return self.source.names()
+
+    def pieces(self, chips: int) -> list[Piece]:
+        return [(first, FirstRings(piece, self.rings)) for first, piece in self.source.pieces(chips)]
 
 
 def batch_size(data: Dataset) -> int:
@@ -273,7 +251,7 @@ def _check_values(data: Dataset, batch: Batch) -> None:
         good = values > 0
     chip, condition, ring, read = np.argwhere(~good)[0]
     value = values[chip, condition, ring, read]
-    what = "not a number" if not np.isfinite(value) else f"{value}"
+    what = "not a number" if np.isnan(value) else f"{value}"
     at = f", at {data.conditions[condition]}" if len(data.conditions) > 1 else ""
     raise DataError(
         f"{data.name}: chip {batch.ids[chip]}, ring {ring}, read {read}{at} is {what}; expected counts or frequencies "

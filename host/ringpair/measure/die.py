@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import Figures, _plain
+from .bits import Figures, plain
 from .dataset import Batch, Dataset
 from .entropy import JointSums
 from .floorplan import Lags, grid
@@ -20,6 +20,8 @@ __all__ = ["DieSums", "Geometry", "die_figures"]
 FloatArray = NDArray[np.float64]
 SCALARS = ("moran_raw", "moran_residual", "moran_row", "frequency", "frequency2")
 SLOPES = ("common", "spread")
+ENVIRONMENT = (("temperature", 2.0), ("voltage", 0.01))
+"""What may change from condition to condition, and by how much it must to count."""
 
 
 class Geometry:
@@ -31,20 +33,34 @@ class Geometry:
         self.lags = Lags(self.grid)
         self.spans = [1 << power for power in range(20) if 1 << power <= data.reads // 2]
         """Lags of the Allan deviation, in reads."""
-        self.temperature, self.voltage = self._series("temperature"), self._series("voltage")
+        self.series, self.slopes, self.confounded = self._environment()
 
-    def _series(self, what: str) -> tuple[list[int], FloatArray]:
-        """Conditions that differ from the nominal one in nothing but this, and their distance from the mean."""
-        at = self.conditions[self.nominal]
-        others = {"temperature", "voltage", "window"} - {what}
-        found = [
-            number
-            for number, condition in enumerate(self.conditions)
-            if all(getattr(condition, name) == getattr(at, name) for name in others)
-            and getattr(condition, what) is not None
+    def _environment(self) -> tuple[list[int], FloatArray, bool]:
+        """How slopes come from the conditions: which ones, the weight of each (2 x conditions), whether none can.
+
+        Least squares by temperature and voltage together, over the conditions with the nominal window. What hardly
+        changes is left out: its slope has no weights.
+        """
+        window = self.conditions[self.nominal].window
+        weights = np.zeros((2, 0))
+        alike = [number for number, at in enumerate(self.conditions) if at.window == window]
+
+        def known(name: str) -> list[float]:
+            return [value for number in alike if (value := getattr(self.conditions[number], name)) is not None]
+
+        used = [name for name, least in ENVIRONMENT if np.ptp(known(name) or [0]) > least]
+        series = [
+            number for number in alike if all(getattr(self.conditions[number], name) is not None for name in used)
         ]
-        values = np.array([getattr(self.conditions[number], what) for number in found], dtype=float)
-        return found, values - (values.mean() if len(values) else 0)
+        if not used or not series:
+            return [], weights, False
+        values = np.array([[getattr(self.conditions[number], name) for name in used] for number in series], dtype=float)
+        values -= values.mean(0)
+        if np.linalg.matrix_rank(values / np.linalg.norm(values, axis=0).clip(1e-9), tol=0.1) < len(used):
+            return [], weights, True
+        weights = np.zeros((2, len(series)))
+        weights[[name in used for name, _ in ENVIRONMENT]] = np.linalg.pinv(values)
+        return series, weights, False
 
 
 @dataclass
@@ -121,9 +137,9 @@ class DieSums:
         self.scalars += weights @ np.nan_to_num(np.stack([*scalars, frequency, frequency**2], 1))
         if geometry.spans:
             self.allan += np.einsum("bc,ctl->btl", weights, _allan(values, geometry.spans))
-        for number, series in enumerate((geometry.temperature, geometry.voltage)):
-            if len(series[0]) > 1:
-                self.slopes[:, number] += weights @ _slopes(batch.values, geometry.nominal, *series)
+        for number, slopes in enumerate(geometry.slopes):
+            if slopes.any():
+                self.slopes[:, number] += weights @ _slopes(batch.values, geometry, slopes)
         standard = residual / survey.deviation
         self.products += geometry.lags.products(standard).sum(0)
         if batch.first == 0:
@@ -146,11 +162,10 @@ def _allan(values: NDArray[Any], spans: list[int]) -> FloatArray:
     return result
 
 
-def _slopes(values: NDArray[Any], nominal: int, series: list[int], distance: FloatArray) -> FloatArray:
+def _slopes(values: NDArray[Any], geometry: Geometry, weights: FloatArray) -> FloatArray:
     """Least squares through the conditions, relative to the nominal frequency: chips x SLOPES."""
     means = values.mean(3)
-    relative = means[:, series] / means[:, [nominal]]
-    slopes = np.einsum("k,ckr->cr", distance, relative) / (distance**2).sum()
+    slopes = np.einsum("k,ckr->cr", weights, means[:, geometry.series] / means[:, [geometry.nominal]])
     length = row_length(slopes.shape[1])
     rows = slopes.reshape(len(slopes), -1, length)
     spread = rows.var(2, ddof=1).mean(1) if length > 1 else np.zeros(len(rows))
@@ -180,9 +195,8 @@ def die_figures(sums: DieSums, geometry: Geometry) -> Figures:
         put("chip_frequency_sd", np.sqrt(np.maximum(scalars[:, 4] - scalars[:, 3] ** 2, 0)))
         result["moran_expected"] = -1 / (survey.pattern.size - 1)
         allan = np.sqrt(sums.allan / weight[:, None, None])
-        for number, name in enumerate(("temperature", "voltage")):
-            count = len((geometry.temperature, geometry.voltage)[number][0])
-            if count > 1:
+        for number, (name, _) in enumerate(ENVIRONMENT):
+            if geometry.slopes[number].any():
                 put(f"{name}_coefficient", sums.slopes[:, number, 0] / weight)
                 put(f"{name}_coefficient_sd", np.sqrt(sums.slopes[:, number, 1] / weight))
                 sigma = np.sqrt(spread)
@@ -196,7 +210,7 @@ def die_figures(sums: DieSums, geometry: Geometry) -> Figures:
         | {f"{name}_ci": interval(allan[:, kind, at])[1] for kind, name in enumerate(names)}
         for at, span in enumerate(geometry.spans)
     ]
-    scale = sums.products[0] / geometry.lags.pairs[0]
+    scale = sums.products[0] / geometry.lags.pairs[0] or np.nan
     shares = sums.products / np.maximum(geometry.lags.pairs, 1) / scale
     result["correlation_map"] = [
         {"dy": dy, "dx": dx, "correlation": float(share), "pairs": int(pairs) * chips}
@@ -208,4 +222,4 @@ def die_figures(sums: DieSums, geometry: Geometry) -> Figures:
         "example": sums.example.tolist(),
         "grid": geometry.grid.tolist(),
     }
-    return {name: _plain(value) for name, value in result.items()}
+    return {name: plain(value) for name, value in result.items()}

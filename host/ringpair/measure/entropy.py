@@ -98,7 +98,7 @@ class Model:
 
 
 def joint_model(sums: JointSums, where: NDArray[np.int64]) -> Model | None:
-    """Entropy lost to correlation, with its interval; None below three chips.
+    """Entropy lost to correlation, with its interval; None below three chips, or if a ring is the same on all.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def joint_model(sums: JointSums, where: NDArray[np.int64]) -> Model | None:
         Layer, y, x of each ring.
     """
     chips = sums.chips.sum()
-    if chips < 3:
+    if chips < 3 or (np.diagonal(sums.products.sum(0), axis1=1, axis2=2) <= 0).any():
         return None
     size = sums.products.shape[2]
     contrast, products, squares = _contrasts(size), sums.products.sum(0), sums.squares.sum(0)

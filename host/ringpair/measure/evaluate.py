@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ringpair_protocol import puf
 
-from .bits import BitSums, Figures, _plain, bit_figures
+from .bits import BitSums, Figures, bit_figures, plain
 from .dataset import Batch, Dataset
 from .die import DieSums, Geometry, die_figures
 from .entropy import joint_model
@@ -19,14 +19,19 @@ from .floorplan import positions
 from .makers import METHODS, Chain, Counter, Device, Maker, Neighbor
 from .resample import LEVEL, Weights
 from .survey import Survey, Tables, row_length, survey
+from .work import Runner, here
 
 __all__ = ["Options", "evaluate"]
 
 LAYOUT_FOLDS = 4
 FEWEST_CHIPS = 8
-"""To learn a layout table from."""
+"""To learn a layout table from, and to say how much entropy there is."""
 PARTITION_CHIPS, MOST_PARTITIONS = 2000, 10
 """Few chips are divided into folds in several ways, as chance in the division weighs more."""
+PARTITION_SUMS = 1 << 25
+"""Sums of bits, over replicates, folds and partitions: 256 MiB."""
+STRANGE = 20.0
+"""A ring so many times the usual spread off its row is pointed out."""
 FORM = 1
 
 
@@ -63,8 +68,71 @@ class Options:
     failure: bool = False
 
 
+@dataclass
+class SecondSums:
+    """Sums of the second pass."""
+
+    bits: dict[str, BitSums]
+    die: DieSums
+    margins: MarginSums
+
+    def __add__(self, other: SecondSums) -> SecondSums:
+        bits = {name: sums + other.bits[name] for name, sums in self.bits.items()}
+        return SecondSums(bits, self.die + other.die, self.margins + other.margins)
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """The work of the second pass: bits by each maker, rings themselves, margins."""
+
+    makers: dict[str, Maker]
+    geometry: Geometry
+    weights: Weights
+    rings: int
+    folds: int
+    die: bool
+    margins: bool
+
+    def empty(self) -> SecondSums:
+        """Sums of no chip."""
+        geometry, replicates = self.geometry, self.weights.replicates
+        bits = {
+            name: BitSums.empty(
+                maker.bits,
+                self.folds if name == "device" else 1,
+                len(geometry.conditions),
+                replicates,
+                maker.reads,
+            )
+            for name, maker in self.makers.items()
+        }
+        return SecondSums(bits, DieSums.empty(self.rings, geometry, replicates), MarginSums.empty())
+
+    def add(self, sums: SecondSums, batch: Batch) -> None:
+        """Take some chips in."""
+        weights = self.weights(batch.first, len(batch.ids))
+        for name, maker in self.makers.items():
+            self._add_bits(sums.bits[name], maker, batch, weights)
+        if self.die:
+            sums.die.add(batch, self.geometry, weights)
+        if self.margins and isinstance(device := self.makers.get("device"), Device):
+            sums.margins.add(device.margins(batch))
+
+    def _add_bits(self, sums: BitSums, maker: Maker, batch: Batch, weights: NDArray[np.float64]) -> None:
+        nominal, first = self.geometry.nominal, batch.first
+        if not isinstance(maker, Device):
+            sums.add(maker(batch), nominal, first, weights, np.zeros(len(batch.ids), np.intp))
+            return
+        sums.add(maker(batch), nominal, first, weights, maker.folds(batch))
+        for partition, codes in enumerate(maker.enroll(batch)[1:], 1):
+            sums.add_reference(codes >= 8, weights, partition * maker.fold_count + maker.folds(batch, partition))
+
+
 def evaluate(
-    data: Dataset, options: Options | None = None, progress: Callable[[int, int], None] = lambda done, all: None
+    data: Dataset,
+    options: Options | None = None,
+    progress: Callable[[int, int], None] = lambda done, all: None,
+    run: Runner = here,
 ) -> Figures:
     """All figures of a data set, ready for JSON.
 
@@ -74,6 +142,8 @@ def evaluate(
     options : Options, optional
     progress : function
         Called with chips done and all chips, of both passes together.
+    run : Runner
+        Makes the sums: here, or on a cluster.
 
     Raises
     ------
@@ -81,64 +151,74 @@ def evaluate(
         The data cannot be evaluated; the message says why.
     """
     options = options or Options()
-    notes: list[str] = []
+    notes = list(data.notes)
     folds = _folds(data, options, notes)
-    partitions = int(np.clip(PARTITION_CHIPS // data.chips, 1, MOST_PARTITIONS)) if folds else 1
-    first_pass = survey(data, folds, partitions)
-    progress(data.chips, 2 * data.chips)
+    partitions = _partitions(data, options, folds)
+    first_pass = survey(data, folds, partitions, run, lambda done: progress(done, 2 * data.chips))
     makers = {name: _maker(name, data, first_pass, folds, options, notes) for name in options.methods}
-    weights = Weights(options.replicates, options.seed)
     geometry = Geometry(data, first_pass)
-    bits = {
-        name: BitSums.empty(
-            maker.bits,
-            max(folds, 1) * partitions if name == "device" else 1,
-            len(data.conditions),
-            options.replicates,
-            maker.reads,
-        )
-        for name, maker in makers.items()
-    }
-    margins = MarginSums.empty()
-    die = DieSums.empty(data.rings, geometry, options.replicates)
-    for batch in data.batches():
-        drawn = weights(batch.first, len(batch.ids))
-        for name, maker in makers.items():
-            _add(bits[name], maker, batch, data.nominal, drawn)
-        if options.die:
-            die.add(batch, geometry, drawn)
-        if options.failure and isinstance(device := makers.get("device"), Device):
-            margins.add(device.margins(batch))
-        progress(data.chips + batch.first + len(batch.ids), 2 * data.chips)
+    work = SecondPass(
+        makers,
+        geometry,
+        Weights(options.replicates, options.seed),
+        data.rings,
+        max(folds, 1) * partitions,
+        options.die,
+        options.failure,
+    )
+    sums = run(data, work, lambda done: progress(data.chips + done, 2 * data.chips))
+    notes += _remarks(data, first_pass, geometry)
     result = _head(data, options, first_pass, notes)
-    result["methods"] = {name: bit_figures(bits[name], maker, data.nominal) for name, maker in makers.items()}
+    result["methods"] = {name: bit_figures(sums.bits[name], maker, data.nominal) for name, maker in makers.items()}
     if "device" in makers:
         text = _layout_text(folds, partitions, options)
         result["methods"]["device"] |= {"layout_folds": folds, "layout_partitions": partitions, "layout": text}
     if options.die:
-        result["die"] = die_figures(die, geometry)
-        result["entropy"] = _account(data, die, result["methods"])
+        result["die"] = die_figures(sums.die, geometry)
+        result["entropy"] = _account(data, sums.die, result["methods"])
     if options.failure and "device" in makers:
-        result["key_failure"] = failure_figures(margins, data.chips)
+        result["key_failure"] = failure_figures(sums.margins, data.chips)
     return result
 
 
-def _add(sums: BitSums, maker: Maker, batch: Batch, nominal: int, weights: NDArray[np.float64]) -> None:
-    if not isinstance(maker, Device):
-        sums.add(maker(batch), nominal, batch.first, weights, np.zeros(len(batch.ids), np.intp))
-        return
-    sums.add(maker(batch), nominal, batch.first, weights, maker.folds(batch))
-    for partition, codes in enumerate(maker.enroll(batch)[1:], 1):
-        sums.add_reference(codes >= 8, weights, partition * maker.fold_count + maker.folds(batch, partition))
+def _remarks(data: Dataset, first_pass: Survey, geometry: Geometry) -> list[str]:
+    """What a reader of the figures should know of these data."""
+    notes = []
+    if data.chips == 1:
+        notes.append("one chip: nothing can be said of uniqueness, aliasing and entropy")
+    if data.rings % puf.ROW:
+        notes.append(f"{data.rings} rings are no whole rows of {puf.ROW}: the device method needs these")
+    if data.reads == 1:
+        notes.append("one read of each ring: nothing can be said of reliability")
+    far, chip, ring = first_pass.furthest
+    if data.chips > 1 and abs(far - first_pass.pattern[ring]) > STRANGE * np.median(first_pass.deviation):
+        notes.append(f"ring {ring} of chip {chip} is {far:+.1%} off its row: if it is broken, leave that chip out")
+    if geometry.confounded:
+        notes.append("temperature and voltage change together: their coefficients cannot be told apart")
+    return notes
 
 
 def _folds(data: Dataset, options: Options, notes: list[str]) -> int:
     if "device" not in options.methods or options.tables is not None or options.folds == 0:
         return 0
     if data.chips < FEWEST_CHIPS:
-        notes.append(f"{data.chips} chips are too few to learn a layout table by cross-validation: none is used")
+        chips = "1 chip is" if data.chips == 1 else f"{data.chips} chips are"
+        notes.append(f"{chips} too few to learn a layout table by cross-validation: none is used")
         return 0
-    return min(max(options.folds, 2), data.chips)
+    most = data.chips // 2
+    if options.folds > most:
+        notes.append(
+            f"{options.folds} folds would leave no two chips of {data.chips} in one fold to compare: {most} are used"
+        )
+    return min(options.folds, most)
+
+
+def _partitions(data: Dataset, options: Options, folds: int) -> int:
+    """Ways to divide the chips into folds: more for fewer chips, as far as memory allows."""
+    if not folds:
+        return 1
+    room = PARTITION_SUMS // ((1 + options.replicates) * folds * data.rings)
+    return int(np.clip(min(PARTITION_CHIPS // data.chips, room), 1, MOST_PARTITIONS))
 
 
 def _maker(name: str, data: Dataset, first_pass: Survey, folds: int, options: Options, notes: list[str]) -> Maker:
@@ -205,9 +285,9 @@ def _account(data: Dataset, die: DieSums, methods: dict[str, Any]) -> Figures | 
         "sample_spectrum": model.sample_spectrum,
     }
     device = methods.get("device")
-    if device is not None and device["min_entropy_per_bit_corrected"] is not None:
+    if data.chips >= FEWEST_CHIPS and device is not None and device["min_entropy_per_bit_corrected"] is not None:
         account |= _device_account(account, device)
-    return {name: _plain(value) for name, value in account.items()}
+    return {name: plain(value) for name, value in account.items()}
 
 
 def _device_account(account: Figures, device: Figures) -> Figures:

@@ -257,6 +257,8 @@ class MarginSums:
 
     def add(self, margins: FloatArray) -> None:
         """Take margins in, chips x rings x reads."""
+        if not margins.shape[2]:
+            return
         mean, spread = (
             margins.mean(2),
             margins.std(2, ddof=1) if margins.shape[2] > 1 else np.full(margins.shape[:2], np.nan),
@@ -300,7 +302,7 @@ def failure_figures(sums: MarginSums, chips: int) -> Figures:
         "measured_rings": int(sums.rings.sum()),
         "read_noise": noise,
         "corner": curve(lambda shift: corner(shift, noise)),
-        "measured": curve(sums.marks),
+        "measured": curve(sums.marks) if sums.rings.any() else [],
         "by_window": [
             {"window": window, "shift": SHOWN_SHIFT} | row(marks, BUDGETS[-1]) for window, marks in by_window
         ],

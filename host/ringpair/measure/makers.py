@@ -16,6 +16,7 @@ phase; the phase is drawn reproducibly from the number of the chip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,7 @@ __all__ = [
     "Neighbor",
     "Response",
     "enroll_reads",
+    "possible_methods",
     "reconstruct",
     "residues",
 ]
@@ -71,7 +73,7 @@ class Maker(Protocol):
     name: str
     bits: int
     reads: int
-    """Judged at the nominal condition."""
+    """Judged at the nominal condition; 0 if there is no read but the reference."""
     reference: str
 
     def __call__(self, batch: Batch) -> Response: ...
@@ -87,14 +89,16 @@ class _Pairs:
         if data.rings < 2:
             raise DataError(f"{data.name} has one ring a chip; comparing neighbors needs two")
         self._left, self._right, self._nominal = left, right, data.nominal
-        self.bits, self.reads = len(range(data.rings)[right]), data.reads
+        self.bits, self.reads = len(range(data.rings)[right]), data.reads if data.reads > 1 else 0
 
     def __call__(self, batch: Batch) -> Response:
         left, right = batch.values[:, :, self._left], batch.values[:, :, self._right]
         left = left[:, :, : self.bits]
         reads = left > right
         mean = left[:, self._nominal].sum(2, dtype=np.float64) > right[:, self._nominal].sum(2, dtype=np.float64)
-        return Response(mean, [reads[:, condition] for condition in range(reads.shape[1])])
+        found = [reads[:, condition] for condition in range(reads.shape[1])]
+        found[self._nominal] = found[self._nominal][:, :, : self.reads]  # a single read is the reference itself
+        return Response(mean, found)
 
 
 class Neighbor(_Pairs):
@@ -133,9 +137,10 @@ class Device:
 
     def __init__(self, data: Dataset, counter: Counter, tables: Tables, folds: int) -> None:
         if data.rings % puf.ROW:
+            whole = data.rings - data.rings % puf.ROW
+            advice = f"use the first {whole} (--rings)" if whole else f"measure at least {puf.ROW}"
             raise DataError(
-                f"{data.name} has {data.rings} rings a chip; the device's quantizer needs rows of {puf.ROW}: "
-                f"use the first {data.rings - data.rings % puf.ROW} (--rings)"
+                f"{data.name} has {data.rings} rings a chip; the device's quantizer needs rows of {puf.ROW}: {advice}"
             )
         self.bits, self._nominal, self._counter, self.fold_count = data.rings, data.nominal, counter, folds
         self.partitions = len(tables.entries)
@@ -144,7 +149,7 @@ class Device:
         self._boundaries = np.array([[quantizer.boundaries for quantizer in row] for row in quantizers])
         self._thresholds = np.array([[quantizer.thresholds for quantizer in row] for row in quantizers])
         self.enroll_reads = enroll_reads(data)
-        self.reads = data.reads - self.enroll_reads or data.reads
+        self.reads = data.reads - self.enroll_reads
         self.reference = f"enrollment on the first {self.enroll_reads} reads; judged on the others"
 
     def __call__(self, batch: Batch) -> Response:
@@ -178,7 +183,7 @@ class Device:
         reads, distances = [], np.zeros(0, np.int64)
         for condition in range(counts.shape[1]):
             judged = counts[:, condition]
-            if condition == nominal and judged.shape[2] > self.enroll_reads:
+            if condition == nominal:
                 judged = judged[:, :, self.enroll_reads :]
             found = residues(judged, levels[:, :, None])
             if condition == nominal:
@@ -221,6 +226,11 @@ class Counter:
                 phase = np.random.default_rng([self._seed, batch.first + chip, at])
                 periods_of_chip[number] += phase.random(periods_of_chip[number].shape)
         return np.maximum(periods, 1).astype(np.int64)
+
+
+def possible_methods(data: Dataset) -> Sequence[str]:
+    """Those that these rings allow."""
+    return METHODS if data.rings % puf.ROW == 0 else METHODS[:2]
 
 
 def enroll_reads(data: Dataset) -> int:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Batch, Condition, DataError, Dataset, FirstRings, InMemory, Joined
+from .dataset import Batch, Condition, DataError, Dataset, FirstRings, Piece
+from .joined import combined
 from .table import ParquetFile
 
-__all__ = ["CsvChips", "Hdf5Boards", "open_files", "read_npz"]
+__all__ = ["CsvChips", "Hdf5Boards", "NpzChips", "open_files"]
 
 COUNTS, AXES = "data/ro_counts", "axis"
 HDF5_SHAPE = "evaluation times x boards x temperatures x rings x repetitions"
@@ -50,7 +56,7 @@ def open_files(paths: Sequence[str | Path], rings: int | None = None) -> Dataset
             case ".csv" | ".txt":
                 tables.append(path)
             case ".npz":
-                parts.append(read_npz(path))
+                parts.append(NpzChips(path))
             case ".h5" | ".hdf5":
                 parts.append(Hdf5Boards(path))
             case ".parquet":
@@ -63,7 +69,7 @@ def open_files(paths: Sequence[str | Path], rings: int | None = None) -> Dataset
         parts.append(CsvChips(tables))
     if not parts:
         raise DataError("no file was named")
-    data = parts[0] if len(parts) == 1 else Joined(parts)
+    data = combined(parts)
     return data if rings is None else FirstRings(data, rings)
 
 
@@ -77,7 +83,7 @@ class CsvChips(Dataset):
     def __init__(self, paths: Sequence[Path]) -> None:
         names = [path.stem for path in paths]
         repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        self.paths = tuple(paths)
+        self.paths, self._head = tuple(paths), paths[0]
         self._ids = [str(path.with_suffix("")) if path.stem in repeated else path.stem for path in paths]
         self.name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         self.chips = len(paths)
@@ -88,11 +94,23 @@ class CsvChips(Dataset):
             chips = [self._chip(path) for path in self.paths[first : first + size]]
             yield Batch(first, self._ids[first : first + size], np.stack(chips)[:, None])
 
+    def names(self) -> list[str]:
+        return list(self._ids)
+
+    def pieces(self, chips: int) -> list[Piece]:
+        found: list[Piece] = []
+        for first in range(0, self.chips, chips):
+            piece = copy(self)
+            piece.paths, piece._ids = self.paths[first : first + chips], self._ids[first : first + chips]
+            piece.chips = len(piece.paths)
+            found.append((first, piece))
+        return found
+
     def _chip(self, path: Path) -> NDArray[Any]:
         values = _read_csv(path)
         if values.shape != (self.rings, self.reads):
             raise DataError(
-                f"{path} has {values.shape[0]} rings of {values.shape[1]} reads, {self.paths[0]} has {self.rings} of "
+                f"{path} has {values.shape[0]} rings of {values.shape[1]} reads, {self._head} has {self.rings} of "
                 f"{self.reads}: expected one ring a line and one read a column in every file"
             )
         return values
@@ -122,20 +140,60 @@ def _read_csv(path: Path) -> NDArray[Any]:
     return values.astype(np.int64) if np.isfinite(values).all() and (values == np.rint(values)).all() else values
 
 
-def read_npz(path: Path) -> InMemory:
-    """The array ``freq_hz`` (chips x rings x reads) of an .npz file, and ``chip_id`` if it is there."""
-    hint = f"expected an .npz file with the array {NPZ_ARRAY} (chips x rings x reads, in hertz)"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if NPZ_ARRAY not in archive:
-                raise DataError(f"{path} has {', '.join(archive) or 'no arrays'}; {hint}")
-            values = archive[NPZ_ARRAY]
-            ids = [str(chip) for chip in archive[NPZ_CHIPS].ravel()] if NPZ_CHIPS in archive else None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise DataError(f"cannot read {path} ({error}); {hint}") from error
-    if values.ndim != 3:
-        raise DataError(f"{path}: {NPZ_ARRAY} has shape {values.shape}; {hint}")
-    return InMemory(values, ids, name=str(path))
+class NpzChips(Dataset):
+    """The array ``freq_hz`` (chips x rings x reads) of an .npz file, and ``chip_id`` if it is there.
+
+    The array is read from the archive chip by chip.
+    """
+
+    _HINT = f"expected an .npz file with the array {NPZ_ARRAY} (chips x rings x reads, in hertz)"
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        ids = None
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                if NPZ_ARRAY not in archive:
+                    raise DataError(f"{path} has {', '.join(archive) or 'no arrays'}; {self._HINT}")
+                if NPZ_CHIPS in archive:
+                    ids = [_text(chip) for chip in archive[NPZ_CHIPS].ravel().tolist()]
+            with self._open() as (_, shape, _, dtype):
+                pass
+        except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(f"cannot read {path} ({error}); {self._HINT}") from error
+        if len(shape) != 3 or 0 in shape or dtype.kind not in "iuf":
+            raise DataError(f"{path}: {NPZ_ARRAY} has shape {shape} of {dtype}; {self._HINT}")
+        self.chips, self.rings, self.reads = shape
+        self.named = ids is not None
+        self._ids = [str(number) for number in range(self.chips)] if ids is None else ids
+        if len(self._ids) != self.chips:
+            raise DataError(f"{path}: {NPZ_CHIPS} has {len(self._ids)} chips, {NPZ_ARRAY} {self.chips}; {self._HINT}")
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Any, tuple[int, ...], bool, np.dtype[Any]]]:
+        """The array's file behind its header, shape, whether Fortran's order, and type."""
+        with zipfile.ZipFile(self.name) as archive, archive.open(f"{NPZ_ARRAY}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
+            yield file, *header(file)
+
+    def raw(self, size: int) -> Iterator[Batch]:
+        try:
+            with self._open() as (file, shape, fortran, dtype):
+                if fortran:  # chips lie scattered over the whole file
+                    whole = np.frombuffer(file.read(), dtype).reshape(shape, order="F")
+                for first in range(0, self.chips, size):
+                    here = (min(size, self.chips - first), *shape[1:])
+                    if fortran:
+                        values = whole[first : first + size]
+                    else:
+                        values = np.frombuffer(file.read(math.prod(here) * dtype.itemsize), dtype).reshape(here)
+                    yield Batch(first, self._ids[first : first + size], values[:, None])
+        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise DataError(f"cannot read {self.name} ({error}): the file was cut short or damaged") from error
+
+    def names(self) -> list[str]:
+        return list(self._ids)
 
 
 class Hdf5Boards(Dataset):
@@ -156,7 +214,9 @@ class Hdf5Boards(Dataset):
         celsius = self._numbers(axes, ("temp",), temperatures)
         self.conditions = tuple(Condition(kelvin, None, window) for window in windows for kelvin in celsius)
         boards = next((axes[name] for name in axes if "board" in name and len(axes[name]) == self.chips), None)
+        self.named = boards is not None
         self._ids = [_text(entry) for entry in (range(self.chips) if boards is None else boards)]
+        self._first = 0
 
     @cached_property
     def _file(self) -> Any:
@@ -190,9 +250,25 @@ class Hdf5Boards(Dataset):
 
     def raw(self, size: int) -> Iterator[Batch]:
         for first in range(0, self.chips, size):
-            block = self._counts[:, first : first + size]
+            start = self._first + first
+            block = self._counts[:, start : start + min(size, self.chips - first)]
             values = np.moveaxis(block, 1, 0)  # boards x times x temperatures x rings x repetitions
             yield Batch(first, self._ids[first : first + size], values.reshape(len(values), -1, self.rings, self.reads))
+
+    def names(self) -> list[str]:
+        return list(self._ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_file", "_counts")}
+
+    def pieces(self, chips: int) -> list[Piece]:
+        found: list[Piece] = []
+        for first in range(0, self.chips, chips):
+            piece = copy(self)
+            piece._first, piece._ids = self._first + first, self._ids[first : first + chips]
+            piece.chips = len(piece._ids)
+            found.append((first, piece))
+        return found
 
 
 def _text(entry: Any) -> str:

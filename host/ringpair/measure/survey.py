@@ -6,16 +6,19 @@ spread that remains; for each fold of chips apart, so that a table can be learne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ringpair_protocol import puf
 
-from .dataset import Dataset
+from .dataset import Batch, Dataset
+from .prints import Fingerprints
+from .work import Runner, here
 
-__all__ = ["Survey", "Tables", "deviations", "fold_of", "row_length", "survey"]
+__all__ = ["FirstPass", "Survey", "Tables", "deviations", "fold_of", "row_length", "survey"]
 
 LEARN_BITS = puf.FRACTION_BITS + 8
 """Fraction bits of `ringpair_protocol.puf.learn_layout`, whose arithmetic this is."""
@@ -55,6 +58,10 @@ class Survey:
         Sums of the deviation from the mean of the chip.
     total, number, largest, whole
         Of all values: sum, number, largest, and whether they are integers.
+    furthest : tuple
+        Largest deviation of a ring from its row, its chip and ring.
+    prints : Fingerprints
+        Of all chips.
     """
 
     chips: IntArray
@@ -66,6 +73,8 @@ class Survey:
     number: int = 0
     largest: float = 0.0
     whole: bool = True
+    furthest: tuple[float, str, int] = (0.0, "", 0)
+    prints: Fingerprints = field(default_factory=Fingerprints)
 
     @classmethod
     def empty(cls, rings: int, folds: int, partitions: int = 1) -> Survey:
@@ -84,6 +93,8 @@ class Survey:
             self.number + other.number,
             max(self.largest, other.largest),
             self.whole and other.whole,
+            max(self.furthest, other.furthest, key=lambda far: abs(far[0])),
+            self.prints + other.prints,
         )
 
     @property
@@ -105,32 +116,57 @@ class Survey:
     def deviation(self) -> FloatArray:
         """Standard deviation over the chips of each ring's deviation from its row."""
         chips = self.chips[0].sum()
-        variance = np.maximum(self.squares[0].sum(0) / chips - self.pattern**2, 1e-300) * chips / max(chips - 1, 1)
+        least = 2.0 ** -(2 * LEARN_BITS + 4)  # less than a step of the entries is no spread
+        variance = np.maximum(self.squares[0].sum(0) / chips - self.pattern**2, least) * chips / max(chips - 1, 1)
         return np.asarray(np.sqrt(variance))
 
 
-def survey(data: Dataset, folds: int, partitions: int = 1) -> Survey:
-    """Read all chips once; also finds duplicates and bad values."""
-    sums = Survey.empty(data.rings, folds, partitions)
-    seen: dict[bytes, str] = {}
-    for batch in data.batches():
-        data.check_duplicates(batch, seen)
+class FirstPass:
+    """The work of the first pass: makes a `Survey`."""
+
+    def __init__(self, data: Dataset, folds: int, partitions: int = 1) -> None:
+        self.rings, self.nominal, self.folds, self.partitions = data.rings, data.nominal, folds, partitions
+
+    def empty(self) -> Survey:
+        """Sums of no chip."""
+        return Survey.empty(self.rings, self.folds, self.partitions)
+
+    def add(self, sums: Survey, batch: Batch) -> None:
+        """Take some chips in."""
         values = batch.values
-        nominal = values[:, data.nominal].sum(2)
+        nominal = values[:, self.nominal].sum(2, dtype=np.float64 if values.dtype.kind == "f" else np.int64)
         fine, relative = _learned(nominal), nominal / nominal.mean(1, keepdims=True) - 1
-        one = Survey.empty(data.rings, folds, partitions)
         squares = (fine / (1 << LEARN_BITS)) ** 2
-        for partition in range(partitions):
-            folded = fold_of(batch.first + np.arange(len(batch.ids)), folds, partition)
+        for partition in range(self.partitions):
+            folded = fold_of(batch.first + np.arange(len(batch.ids)), self.folds, partition)
             for fold in np.unique(folded):
                 own = folded == fold
-                one.chips[partition, fold] = own.sum()
-                one.entries[partition, fold] = fine[own].sum(0)
-                one.squares[partition, fold] = squares[own].sum(0)
-        one.relative[:], one.relative_squares[:] = relative.sum(0), (relative**2).sum(0)
-        one.total, one.number = float(values.sum(dtype=float)), values.size
-        one.largest, one.whole = float(values.max()), values.dtype.kind != "f"
-        sums += one
+                sums.chips[partition, fold] += own.sum()
+                sums.entries[partition, fold] += fine[own].sum(0)
+                sums.squares[partition, fold] += squares[own].sum(0)
+        sums.relative += relative.sum(0)
+        sums.relative_squares += (relative**2).sum(0)
+        sums.total += float(values.sum(dtype=float))
+        sums.number += values.size
+        sums.largest = max(sums.largest, float(values.max()))
+        sums.whole = sums.whole and values.dtype.kind != "f"
+        chip, ring = np.unravel_index(np.abs(fine).argmax(), fine.shape)
+        far = float(fine[chip, ring] / (1 << LEARN_BITS)), batch.ids[int(chip)], int(ring)
+        sums.furthest = max(sums.furthest, far, key=lambda far: abs(far[0]))
+        sums.prints.add(batch)
+
+
+def survey(
+    data: Dataset,
+    folds: int,
+    partitions: int = 1,
+    run: Runner = here,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Survey:
+    """Read all chips once; also finds duplicates and bad values."""
+    sums = run(data, FirstPass(data, folds, partitions), progress)
+    sums.prints.check(data)
+    sums.prints = Fingerprints()  # not needed any more
     return sums
 
 

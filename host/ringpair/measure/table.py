@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Batch, Condition, DataError, Dataset, Meta
+from .dataset import Batch, Condition, DataError, Dataset, Meta, Piece
 
 __all__ = ["LEVEL", "ParquetFile", "write_parquet"]
 
@@ -82,14 +84,8 @@ class ParquetFile(Dataset):
     """A file from `write_parquet`, read row group by row group."""
 
     def __init__(self, path: str | Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self.name = str(path)
-        try:
-            self._file = pq.ParquetFile(self.name)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"cannot read {path}: {error}; expected a Parquet file of this project") from error
+        self._groups = list(range(self._file.metadata.num_row_groups))
         try:
             head = json.loads((self._file.schema_arrow.metadata or {})[KEY])
             level = head["level"]
@@ -106,9 +102,53 @@ class ParquetFile(Dataset):
         first = next(self._file.iter_batches(times, columns=["temperature", "voltage", "window"])).to_pylist()
         self.conditions = tuple(_condition(row) for row in first)
 
+    @cached_property
+    def _file(self) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.ParquetFile(self.name)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"cannot read {self.name}: {error}; expected a Parquet file of this project") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_file"}
+
+    def names(self) -> list[str]:
+        return self._names[:: len(self.conditions)]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        names: list[str] = self._file.read_row_groups(self._groups, columns=["chip"]).column("chip").to_pylist()
+        return names
+
+    def pieces(self, chips: int) -> list[Piece]:
+        """Cut between row groups; a group that ends within a chip stays with the next."""
+        found: list[Piece] = []
+        times, start, piece = len(self.conditions), 0, self._piece()
+        for group in self._groups:
+            piece._groups.append(group)
+            piece.chips += self._file.metadata.row_group(group).num_rows  # rows, until the piece is whole
+            if piece.chips % times == 0 and piece.chips >= chips * times:
+                piece.chips //= times
+                found.append((start, piece))
+                start += piece.chips
+                piece = self._piece()
+        if piece._groups:
+            piece.chips //= times
+            found.append((start, piece))
+        return found
+
+    def _piece(self) -> ParquetFile:
+        piece = copy(self)
+        piece._groups, piece.chips = [], 0
+        vars(piece).pop("_names", None)
+        return piece
+
     def raw(self, size: int) -> Iterator[Batch]:
         times, first = len(self.conditions), 0
-        for rows in self._file.iter_batches(size * times):
+        for rows in self._file.iter_batches(size * times, row_groups=self._groups):
             ids = rows.column("chip").to_pylist()
             self._check(rows, ids)
             values = rows.column("values").flatten().to_numpy(zero_copy_only=False)
