@@ -24,8 +24,8 @@ SHORT = 4  # window of most tests: the bench gives the counts, so its length cha
 class Puf(wiring.Component):
     """Engine, reader and simulated rings, as in a virtual board."""
 
-    def __init__(self, window=SHORT, **options):
-        self.window, self.engine = window, PufEngine(QUANTIZER, **options)
+    def __init__(self, window=SHORT, quantizer=QUANTIZER, **options):
+        self.window, self.engine = window, PufEngine(quantizer, **options)
         counts = {f"ring_count{channel}": In(16) for channel in range(puf.CHANNELS)}
         engine = {name: member for name, member in self.engine.signature.members.items() if name != "read"}
         super().__init__({**engine, "ring_index": Out(6), "ring_run": Out(1), **counts})
@@ -45,6 +45,16 @@ class Puf(wiring.Component):
         for name in (f"ring_count{channel}" for channel in range(puf.CHANNELS)):
             m.d.comb += getattr(rings, name).eq(getattr(self, name))
         return m
+
+
+def table(shift=None, sigma=puf.SIGMA_PPM):
+    """A random table that uses all five bits of each entry, in steps of 2**shift; without a shift, the model's."""
+    if shift is None:
+        return QUANTIZER
+    rng = random.Random(shift)
+    digits = [-16, 15, *(rng.randint(-16, 15) for _ in range(puf.RINGS - 2))]
+    rng.shuffle(digits)
+    return Quantizer(puf.Layout(9, tuple(digit << shift for digit in digits)), sigma)
 
 
 def sums(seed, spread=0.0049):
@@ -159,14 +169,27 @@ async def enrolls_and_reconstructs(dut):
 async def any_counts(dut):
     """Random counts of the whole range, and random helper data: bits and search as in the reference."""
     bench = await PufBench.start(dut)
+    quantizer = table(**bench.bench.parameters.get("table", {}))
     rng = random.Random(5)
     for low, high in ((0, 65_535), (2200, 2400), (65_000, 65_535), (0, 1)):
         counts = [rng.randint(low, high) for _ in range(puf.RINGS)]
         helper = rng.randbytes(puf.HELPER_BYTES)
         await bench.reconstruct(counts, helper)
-        for candidate in puf.candidates(*QUANTIZER.reconstruct(counts, helper), 5):
+        for candidate in puf.candidates(*quantizer.reconstruct(counts, helper), 5):
             assert (await bench.bits()).hex() == candidate.hex()
             await bench.command(Command.NEXT)
+
+
+@cocotb.test()
+async def enrolls_with_a_table(dut):
+    """Bits and helper data of random sums, with the table of the parameters."""
+    bench = await PufBench.start(dut)
+    quantizer = table(**bench.bench.parameters["table"])
+    rng = random.Random(6)
+    for spread in (0.005, 0.04):
+        total = [round(36_864 * (1 + rng.gauss(0, spread))) for _ in range(puf.RINGS)]
+        bits, helper, _ = await bench.enroll(total)
+        assert (bits, helper) == quantizer.enroll(total)
 
 
 @cocotb.test()
@@ -191,6 +214,22 @@ async def searches_in_order(dut):
 
 def test_enrolls_and_reconstructs():
     simulate(Puf(), __name__, tests=["enrolls_and_reconstructs", "any_counts"])
+
+
+@pytest.mark.parametrize(("shift", "sigma"), [(0, 2000), (7, 5200), (8, 5200), (9, 10_000)])
+def test_other_tables(shift, sigma):
+    chosen = {"shift": shift, "sigma": sigma}
+    tests = ["any_counts", "enrolls_with_a_table"]
+    simulate(Puf(quantizer=table(**chosen)), __name__, tests=tests, parameters={"table": chosen})
+
+
+def test_a_table_that_does_not_fit_is_refused():
+    fine = puf.Layout(1, (2771, -2445, *[1] * 190))
+    with pytest.raises(
+        ValueError, match=r"expected a table as Layout.packed makes it, in steps of 256, not \(2771, -2445"
+    ):
+        PufEngine(Quantizer(fine))
+    PufEngine(Quantizer(fine.packed()))
 
 
 def test_searches_in_order():
@@ -236,7 +275,7 @@ async def notices_dead_rings(dut):
 
 REGISTERS = {
     "engine.datapath": {"n": 0, "p": 0, "borrow": 0, "node": 1, "byte": 0, "bits": 0, "data": 0, "dead": 0},
-    "engine.datapath.comparator": {"total": 0, "level": 0, "carry": 0, "sign": 0, "product": 0},
+    "engine.datapath.comparator": {"total": 0, "level": 0, "carry": 0, "product": 0},
 }
 """Registers that have seen secrets, and their values after clearing."""
 

@@ -1,9 +1,17 @@
 """The assembler of the PUF engine, and the contents of its ROMs."""
 
 import pytest
+from ringpair_hdl.puf import program as puf_program
 from ringpair_hdl.puf.microcode import PAGE, Access, Action, Address, Condition, Jump, Operand, Program
 from ringpair_hdl.puf.program import control_words
-from ringpair_hdl.puf.quantizer import LEVEL_PLACES, boundary_place, layout_words, level_words, threshold_place
+from ringpair_hdl.puf.quantizer import (
+    LEVEL_PLACES,
+    boundary_place,
+    layout_place,
+    layout_words,
+    level_words,
+    threshold_place,
+)
 from ringpair_protocol import puf
 from ringpair_protocol.puf import MODELED_LAYOUT, Quantizer
 
@@ -38,6 +46,8 @@ def test_mistakes_are_refused():
         long.do()
     with pytest.raises(ValueError, match="128 instructions, not 129"):
         long.page()
+    with pytest.raises(ValueError, match="cannot go on at word 128: 129 are there"):
+        long.place(128)
 
 
 def test_both_pages_begin_alike():
@@ -54,14 +64,37 @@ def signed(words, bits):
 
 
 def test_layout():
-    assert tuple(signed(layout_words(Quantizer(MODELED_LAYOUT)), 16)) == MODELED_LAYOUT.entries
+    words = control_words(Quantizer(MODELED_LAYOUT))
+    for ring, entry in enumerate(MODELED_LAYOUT.entries):
+        word = words[layout_place(ring)]
+        (digit,) = signed([word >> 5 * (ring // 64) & 31], puf.PACKED_BITS)
+        assert digit << MODELED_LAYOUT.shift == entry
+        assert not word >> 15, "bit 15 alone would begin an action"
+    assert len({layout_place(ring) for ring in range(puf.RINGS)}) == 64
+    assert not layout_words(Quantizer())
+
+
+def test_instructions_do_not_reach_into_the_tables(monkeypatch):
+    """Neither page has room for one more where the tables begin."""
+    page = puf_program.bits_next_clear
+
+    def longer(program):
+        page(program)
+        for _ in range(3):
+            program.do(Action.READY)
+
+    monkeypatch.setattr(puf_program, "bits_next_clear", longer)
+    control_words(Quantizer())
+    with pytest.raises(ValueError, match="word 0xe0 of the control ROM is an instruction, and a level or layout entry"):
+        control_words(Quantizer(MODELED_LAYOUT))
 
 
 @pytest.mark.parametrize("sigma", [puf.SIGMA_PPM, puf.SIGMA_PPM_MAX])
 def test_levels(sigma):
     quantizer = Quantizer(sigma_ppm=sigma)
     words = control_words(quantizer)[LEVEL_PLACES.start : LEVEL_PLACES.stop]
-    assert words == level_words(quantizer)
+    assert all(found == word for found, word in zip(words, level_words(quantizer), strict=True) if word)
+    words = level_words(quantizer)
     named = {action.value for action in Action} - {Action.NOP.value, Action.FETCH.value}
     assert all(word >> 11 not in named for word in words), "a level does nothing but be loaded"
     levels = signed(words, puf.LEVEL_BITS)

@@ -23,6 +23,7 @@ from typing import Any
 from board_tables import TABLES as BOARD_TABLES
 from board_tables import table
 from ringpair_protocol import admin, binding, channel, derivations, device, frames, health, messages, nor, puf, records
+from ringpair_protocol.layout_table import LAYOUT_ENTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
 SEQUENCER = "hdl/ringpair_hdl/control/README.md"
@@ -257,7 +258,7 @@ def silicon_table() -> str:
     """The numbers of the silicon model; needs numpy."""
     from ringpair import silicon as s
 
-    layout_spread = (sum(e * e for e in puf.MODELED_LAYOUT.entries) / puf.RINGS) ** 0.5 / 2**puf.FRACTION_BITS
+    layout_spread = (sum(e * e for e in LAYOUT_ENTRIES) / puf.RINGS) ** 0.5 / 2**puf.FRACTION_BITS
     rows = (
         ("nominal frequency behind the divider", f"{s.F0 / 1e6:g} MHz"),
         ("board to board", f"{s.BOARD:.1%}"),

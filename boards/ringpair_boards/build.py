@@ -12,10 +12,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amaranth.hdl import Elaboratable
+from ringpair_protocol import puf
 
 from . import tools
 from .asc import Bitstream
@@ -31,6 +33,8 @@ BOARDS = ("icebreaker", "icebreaker-bitsy", "upduino-v3", "icesugar", "up5k-evn"
 PROFILES = ("pair", "characterize")
 NAME = "top"
 SEED = 1
+LAYOUT_CELLS = 40
+"""What a layout table may take beside the budget: logic that picks its entries from words of a memory that is there."""
 Top = Callable[[Board, str, bytes], Elaboratable]
 """Makes the design for a board, from (board, profile, gateware hash of 8 bytes); it requests its pins itself."""
 
@@ -81,6 +85,7 @@ def build(
     profile: str = "pair",
     *,
     seed: int = SEED,
+    quantizer: puf.Quantizer | None = None,
     folder: Path | None = None,
     top: Top | None = None,
     progress: Callable[[str], None] = lambda step: None,
@@ -95,6 +100,9 @@ def build(
         ``"pair"`` or ``"characterize"``.
     seed : int
         Of nextpnr.
+    quantizer : Quantizer, optional
+        Layout table of the rings, rounded as `Layout.packed` does, and their spread; for the profile ``"pair"``.
+        Without it there is no table.
     folder : Path, optional
         For all files; ``build/BOARD-PROFILE`` without it. The bitstream is ``BOARD-PROFILE.bin``, the report beside
         it ``.json``.
@@ -105,7 +113,7 @@ def build(
 
     Raises
     ------
-    UnknownBoard, ToolMissing
+    UnknownBoard, ToolMissing, ValueError
         Nothing was built.
     ToolError
         A tool failed, for instance because the design does not fit the chip.
@@ -115,10 +123,11 @@ def build(
     target = board(target) if isinstance(target, str) else target
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+    quantizer = _packed(quantizer, profile)
     folder = Path(folder or Path("build") / f"{target.name}-{profile}")
     folder.mkdir(parents=True, exist_ok=True)
     progress("elaborating the design")
-    gateware_hash = _write_design(target, profile, top or _shipped, seed, folder)
+    gateware_hash = _write_design(target, profile, top or partial(_shipped, quantizer), seed, folder)
     bitstream = folder / f"{target.name}-{profile}.bin"
     bitstream.unlink(missing_ok=True)
     seconds = _run_tools(target, profile, seed, folder, progress)
@@ -128,10 +137,10 @@ def build(
     identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
     measured = json.loads((folder / f"{NAME}.timing").read_text())
     report = _report(target, profile, seed, gateware_hash, bitstream, seconds, netlist, identity, measured)
-    reasons = judge(target, profile, report, netlist, identity)
-    report = replace(report, refused=reasons)
+    report = replace(report, layout_version=quantizer.layout.version, sigma_ppm=quantizer.sigma_ppm)
+    report = replace(report, refused=judge(target, profile, report, netlist, identity))
     bitstream.with_suffix(".json").write_text(report.to_json())
-    if reasons:
+    if report.refused:
         raise BuildFailed(report)
     shutil.copyfile(folder / f"{NAME}.bin", bitstream)
     return report
@@ -143,8 +152,9 @@ def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, id
     if not identity.ok:
         reasons.append(str(identity))
     budget = target.budgets[profile]
+    cells = budget.cells + (LAYOUT_CELLS if report.layout_version else 0)
     for what, used, allowed in (
-        ("logic cells", report.cells, budget.cells),
+        ("logic cells", report.cells, cells),
         ("block RAMs", report.rams, budget.rams),
         ("DSPs", report.dsps, budget.dsps),
     ):
@@ -164,11 +174,22 @@ def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, id
 # ------------------------------------------------------------------------------------------------------------- steps
 
 
-def _shipped(target: Board, profile: str, gateware_hash: bytes) -> Elaboratable:
+def _packed(quantizer: puf.Quantizer | None, profile: str) -> puf.Quantizer:
+    """The quantizer as the gateware has it."""
+    if quantizer is None:
+        return puf.Quantizer()
+    if profile != "pair":
+        raise ValueError(f"the profile {profile} counts rings and makes no bits of them: it takes no layout table")
+    if quantizer.layout.version == puf.NO_LAYOUT.version:
+        raise ValueError(f"a layout table has a version from 1; {puf.NO_LAYOUT.version} says that there is none")
+    return replace(quantizer, layout=quantizer.layout.packed())
+
+
+def _shipped(quantizer: puf.Quantizer, target: Board, profile: str, gateware_hash: bytes) -> Elaboratable:
     """The gateware of the profile, as shipped."""
     from .top import top_of
 
-    return top_of(target, profile, gateware_hash)
+    return top_of(target, profile, gateware_hash, quantizer)
 
 
 def _convert(target: Board, top: Elaboratable) -> tuple[str, str]:

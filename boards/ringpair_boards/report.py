@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ringpair_protocol import puf
+
 __all__ = ["BuildFailed", "BuildReport"]
 
 
@@ -27,6 +29,8 @@ class BuildReport:
         The slowest path between flip-flops of the system clock: arrival time in ns and name of each cell.
     blocks, block_rams : mapping
         Logic cells before packing, and block RAMs, per block of the design.
+    layout_version, sigma_ppm : int
+        Of the layout table and the spread in the quantizer; version 0 is no table.
     select_variants : int
         Ways by which the select lines reach the tiles; harmless.
     refused : list of str
@@ -64,6 +68,8 @@ class BuildReport:
     critical_path: list[str] = field(default_factory=list)
     tools: Mapping[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    layout_version: int = 0
+    sigma_ppm: int = puf.SIGMA_PPM
 
     def to_json(self) -> str:
         """JSON text with all fields."""
@@ -90,6 +96,8 @@ class BuildReport:
             "  ring          "
             + ", ".join(f"{mhz:g} MHz {corner}" for corner, mhz in self.ring_mhz.items())
             + f"; at the slow corner dividers stand {self.divider_mhz:.0f}, counters {self.counter_mhz:.0f} MHz",
+            "  layout table  "
+            + (f"version {self.layout_version}, spread {self.sigma_ppm} ppm" if self.layout_version else "none"),
             f"  gateware      {self.gateware_hash}",
             f"  bitstream     {self.bitstream}",
             f"                {self.bitstream_bytes} bytes, sha256 {self.bitstream_sha256}",

@@ -15,12 +15,14 @@ from .board import Board
 __all__ = ["CharacterizerTop", "DeviceTop", "top_of"]
 
 
-def top_of(board: Board, profile: str, gateware: bytes) -> Elaboratable:
-    """The design of a profile: see `build.Top`."""
-    return {"pair": DeviceTop, "characterize": CharacterizerTop}[profile](board, profile, gateware)
+def top_of(board: Board, profile: str, gateware: bytes, quantizer: puf.Quantizer | None = None) -> Elaboratable:
+    """The design of a profile: see `build.Top`. Only the device has a quantizer."""
+    if profile == "pair":
+        return DeviceTop(board, profile, gateware, quantizer)
+    return CharacterizerTop(board, profile, gateware)
 
 
-def identity_of(board: Board, profile: Profile, gateware: bytes) -> Identity:
+def identity_of(board: Board, profile: Profile, gateware: bytes, layout: puf.Layout = puf.NO_LAYOUT) -> Identity:
     """What gateware for a board says of itself."""
     return Identity(
         profile=profile,
@@ -28,7 +30,7 @@ def identity_of(board: Board, profile: Profile, gateware: bytes) -> Identity:
         clock_mhz=round(board.clock_mhz),
         gateware=gateware,
         floorplan=board.floorplan.identifier,
-        layout_version=puf.LAYOUT_VERSION,
+        layout_version=layout.version,
     )
 
 
@@ -43,14 +45,17 @@ class DeviceTop(Elaboratable):
         ``"pair"``.
     gateware : bytes
         The 8 bytes that the device gives as its gateware hash.
+    quantizer : Quantizer, optional
+        Layout table and spread of the rings; without it, no table.
     """
 
-    def __init__(self, board: Board, profile: str, gateware: bytes):
+    def __init__(self, board: Board, profile: str, gateware: bytes, quantizer: puf.Quantizer | None = None):
         if profile != "pair":
             raise ValueError(f"the device has the profile 'pair' only, not {profile!r}")
         self.board = board
-        self.identity = identity_of(board, Profile.PAIR, gateware)
-        self.device = Device(self.identity, mapped=True)
+        quantizer = quantizer or puf.Quantizer()
+        self.identity = identity_of(board, Profile.PAIR, gateware, quantizer.layout)
+        self.device = Device(self.identity, quantizer=quantizer, mapped=True)
 
     def elaborate(self, platform):
         m = Module()
@@ -78,7 +83,7 @@ class CharacterizerTop(Elaboratable):
     """The same rings and the same noise source, on the admin port alone; the peer port, the flash and the button are
     not connected.
 
-    The parameters are those of `DeviceTop`; the profile is ``"characterize"``.
+    The parameters are the first three of `DeviceTop`; the profile is ``"characterize"``.
     """
 
     def __init__(self, board: Board, profile: str, gateware: bytes):

@@ -1,6 +1,8 @@
 """The virtual board: the device with simulated rings and noise, and flat ports for a compiled simulation."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Module
@@ -17,6 +19,22 @@ FLOORPLAN = puf.floorplan_id("virtual board: 192 modeled rings, 12 x 8 tiles")
 LAYOUTS = {"modeled": puf.MODELED_LAYOUT, "none": puf.NO_LAYOUT}
 
 
+def layout_argument(quantizer: puf.Quantizer) -> dict[str, Any]:
+    """A layout table and spread as plain values, for the argument `layout` of `VirtualBoard`."""
+    layout = quantizer.layout
+    return {"version": layout.version, "entries": list(layout.entries), "sigma_ppm": quantizer.sigma_ppm}
+
+
+def quantizer_of(layout: str | Mapping[str, Any]) -> puf.Quantizer:
+    """What the argument `layout` of `VirtualBoard` stands for."""
+    if isinstance(layout, str):
+        if layout not in LAYOUTS:
+            raise ValueError(f"the layout of a virtual board is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        return puf.Quantizer(LAYOUTS[layout])
+    table = puf.Layout(layout["version"], tuple(layout["entries"]))
+    return puf.Quantizer(table.packed(), layout["sigma_ppm"])
+
+
 class VirtualBoard(wiring.Component):
     """Top of the simulation; see ``Device`` for the ports, and ``SimulatedRings`` for those of the rings.
 
@@ -27,7 +45,8 @@ class VirtualBoard(wiring.Component):
     gateware
         8 bytes that name this gateware; see :func:`virtual_board`.
     layout
-        Table of systematic ring frequencies: ``modeled`` is right for the silicon model, ``none`` for measured silicon.
+        Table of systematic ring frequencies: ``modeled`` is right for the silicon model, ``none`` for measured silicon,
+        or what `layout_argument` gives for another table, which is rounded as `Layout.packed` does.
     budget
         Tries of the search.
     admin_baud, peer_baud
@@ -39,14 +58,12 @@ class VirtualBoard(wiring.Component):
         *,
         clock_mhz: int = 12,
         gateware: bytes = bytes(8),
-        layout: str = "modeled",
+        layout: str | Mapping[str, Any] = "modeled",
         budget: int = puf.SEARCH_BUDGET,
         admin_baud: int = BAUD,
         peer_baud: int = BAUD,
     ):
-        if layout not in LAYOUTS:
-            raise ValueError(f"the layout of a virtual board is one of {', '.join(LAYOUTS)}, not {layout!r}")
-        quantizer = puf.Quantizer(LAYOUTS[layout])
+        quantizer = quantizer_of(layout)
         identity = Identity(
             profile=Profile.PAIR,
             simulated=True,

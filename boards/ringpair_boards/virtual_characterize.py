@@ -1,8 +1,6 @@
 """The virtual board with the characterization gateware: `virtual.VirtualBoard` without the device.
 
-    Design("ringpair_boards.virtual_characterize:virtual_characterize")
-
-The silicon model counts for the window of the pairing gateware, whatever window is asked for.
+Design("ringpair_boards.virtual_characterize:virtual_characterize")
 """
 
 import hashlib

@@ -8,7 +8,7 @@ The frequency of a ring, after the divider by two:
 
     f = 54 MHz * (1 + board) * (1 + layout + field + random) * (1 + environment + noise)
 
-where `layout` is the same on all boards (`ringpair_protocol.puf.MODELED_LAYOUT`), `field` varies smoothly over the
+where `layout` is the same on all boards (`ringpair_protocol.layout_table`), `field` varies smoothly over the
 chip and `random` from ring to ring: what the PUF lives on.
 """
 
@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from ringpair_protocol import puf
+from ringpair_protocol.layout_table import LAYOUT_ENTRIES
 
 __all__ = ["F0", "MeasuredSilicon", "Silicon", "SiliconError", "SiliconModel"]
 
@@ -29,8 +30,9 @@ BOARD = 0.062
 """Spread of the mean frequency from board to board, relative."""
 FIELD, CORRELATION_TILES, TILT = 0.0036, 8.0, 0.0012
 """Smooth field: spread, correlation length, and spread of a linear slope from the middle to the edge."""
-RANDOM = puf.SIGMA_PPM / 1e6
-"""Spread from ring to ring."""
+RANDOM = 0.0049
+"""Spread from ring to ring. With what the field leaves of itself within a row, the deviations from the row spread by
+0.507 %; the quantizer expects `puf.SIGMA_PPM`, that of measured chips."""
 
 WHITE_NOISE, SLOW_NOISE, SLOW_READS = 0.00012, 0.00015, 64
 """Noise of one read: from read to read, and drifting with a memory of so many reads."""
@@ -185,7 +187,7 @@ class MeasuredSilicon:
 
 def _layout() -> FloatArray:
     """The systematic pattern, relative."""
-    return np.array(puf.MODELED_LAYOUT.entries) / (1 << puf.FRACTION_BITS)
+    return np.array(LAYOUT_ENTRIES) / (1 << puf.FRACTION_BITS)
 
 
 def _positions() -> FloatArray:

@@ -10,7 +10,7 @@ import pytest
 from ringpair.characterize import Characterizer
 from ringpair.cli import main
 from ringpair.errors import ProtocolError, Refused, UsageError
-from ringpair.virtual import Design, NoiseSource, VirtualBoard, build
+from ringpair.virtual import Design, NoiseSource, RingModel, RingReads, VirtualBoard, build
 from ringpair.virtual.device import SimulatedDevice, default_rings
 from ringpair.virtual.parameters import Parameters
 from ringpair_protocol import puf
@@ -76,6 +76,30 @@ def test_counts(board):
     for channel in range(puf.CHANNELS):
         values = [read[channel] for read in reads]
         assert abs(np.mean(values) - expected[puf.ring_number(channel, place)]) < 1
+
+
+def reads_of(device, board, rings, window):
+    """Reads of four rings in a window."""
+    device.set_rings(rings)
+    return np.array(board.counts(puf.PLACES[0], window, repeats=300))
+
+
+def test_windows(library):
+    """Counts follow the window; white noise averages over it, slow noise does not; the counter wraps at 16 bits."""
+    mean = np.full(puf.RINGS, 2304.0)
+    with SimulatedDevice(library) as device, Characterizer(DevicePort(device)) as board:
+        for window in (128, 512, 2048, 8192):
+            factor = window / 512
+            white = reads_of(device, board, RingModel(mean, white=0.01), window)
+            assert white.mean() == pytest.approx(2304 * factor, rel=0.003 / factor**0.5 + 1e-4)
+            assert white.std() == pytest.approx(2304 * factor * 0.01 / factor**0.5, rel=0.15)
+            slow = reads_of(device, board, RingModel(mean, slow=0.01, memory=0.0), window)
+            assert slow.std() == pytest.approx(2304 * factor * 0.01, rel=0.15)
+        assert device.status.window == 8192
+        fast = reads_of(device, board, RingModel(mean), 65_535)
+        assert np.abs(fast - (2304 * 65_535 / 512) % 65_536).max() <= 1
+        replayed = reads_of(device, board, RingReads(np.array([[1000] * 192, [3000] * 192])), 256)
+        assert set(replayed.ravel()) == {500, 1500}
 
 
 def test_noise(board):

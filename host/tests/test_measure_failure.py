@@ -130,7 +130,7 @@ def test_marks_are_a_distribution():
 def test_longer_windows_are_quieter():
     noise = [read_noise(window) for window in (128, 256, 512, 1024, 1 << 20)]
     assert noise == sorted(noise, reverse=True)
-    assert noise[-1] == pytest.approx(0.00015 * 2**0.5 / 0.0049, rel=0.05)  # slow noise stays
+    assert noise[-1] == pytest.approx(0.00015 * 2**0.5 / (puf.SIGMA_PPM / 1e6), rel=0.05)  # slow noise stays
 
 
 def test_measured_margins_lead_to_the_rate_of_their_rings():

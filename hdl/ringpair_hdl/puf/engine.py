@@ -8,7 +8,7 @@ from ringpair_protocol import puf
 
 from ringpair_hdl.puf.microcode import Access, Action, Address, Condition, Jump, Operand
 from ringpair_hdl.puf.program import control_words
-from ringpair_hdl.puf.quantizer import LEVEL_PLACES, Comparator, layout_words
+from ringpair_hdl.puf.quantizer import LEVEL_PLACES, Comparator
 from ringpair_hdl.puf.rings import ReadSignature
 
 __all__ = ["Command", "Entry", "PufEngine"]
@@ -49,6 +49,8 @@ class Sequencer(wiring.Component):
     ----------
     words : list of int
         The control ROM, 256 words.
+    has_layout : bool
+        There are layout entries among them.
 
     Attributes
     ----------
@@ -59,16 +61,18 @@ class Sequencer(wiring.Component):
     conditions : In(16)
         By number of `Condition`.
     level : In(1)
-        The word after this instruction is that of `LEVEL_PLACES` that `place` names; then it goes on.
+        The word after this instruction is that of `LEVEL_PLACES` that `place` names, or, if its target is LAYOUT, that
+        of `layout_place` of `ring`; then it goes on.
     place : In(5)
+    ring : In(6)
     instruction : Out(16)
     stale : Out(1)
     loading : Out(1)
-        `instruction` is the level that was asked for.
+        `instruction` is the level, or what lies in the place of the layout entry, that was asked for.
     """
 
-    def __init__(self, words):
-        self.words = words
+    def __init__(self, words, has_layout):
+        self.words, self.has_layout = words, has_layout
         super().__init__(
             {
                 "clear": In(1),
@@ -76,6 +80,7 @@ class Sequencer(wiring.Component):
                 "conditions": In(16),
                 "level": In(1),
                 "place": In(5),
+                "ring": In(6),
                 "instruction": Out(16),
                 "stale": Out(1, init=1),
                 "loading": Out(1),
@@ -90,6 +95,7 @@ class Sequencer(wiring.Component):
         following = Signal(7)
         address = Signal(7)
         holds, taken, level = Signal(), Signal(), Signal()
+        data_place = Signal(8)
         is_access = port.data[14:].all()
         m.d.comb += [
             self.instruction.eq(port.data),
@@ -97,8 +103,13 @@ class Sequencer(wiring.Component):
             taken.eq(holds & ~is_access & ~self.stale & ~self.loading),
             level.eq(self.level & ~self.stale),
             address.eq(Mux(taken, jump.target, following)),
-            port.addr.eq(Cat(Mux(level, Cat(self.place, Const(LEVEL_PLACES.start >> 5, 2)), address), self.page)),
+            data_place.eq(Cat(self.place, Const(LEVEL_PLACES.start >> 5, 3))),
+            port.addr.eq(Mux(level, data_place, Cat(address, self.page))),
         ]
+        if self.has_layout:
+            low, high = self.ring[:5], self.ring[5]
+            with m.If(jump.target[0]):  # LAYOUT
+                m.d.comb += data_place.eq(Cat(low, high, 1, high))  # layout_place
         m.d.sync += [
             self.stale.eq(self.clear),
             self.loading.eq(level & ~self.clear),
@@ -118,6 +129,7 @@ class PufEngine(wiring.Component):
     MEASURE_16      16 times that
     ENROLL          18 600 cycles, and the waiting for `o`
     RECONSTRUCT     5 881 cycles, and the waiting for `i`
+                    a layout table takes 384 cycles more for both
     BITS            630 cycles, and the waiting for `o`
     NEXT            at most 1 700 cycles, usually below 150
     CLEAR, `clear`  456 cycles
@@ -132,7 +144,7 @@ class PufEngine(wiring.Component):
     Parameters
     ----------
     quantizer : ringpair_protocol.puf.Quantizer
-        Layout table and spread.
+        Layout table, as `Layout.packed` makes it, and spread.
     budget : int
         Candidates of a search, 1..21751.
 
@@ -158,6 +170,12 @@ class PufEngine(wiring.Component):
         if not 1 <= budget <= puf.MAX_BUDGET:
             raise ValueError(f"the search budget must be 1..{puf.MAX_BUDGET} candidates, not {budget}")
         self.quantizer = quantizer or puf.Quantizer()
+        if self.quantizer.layout != self.quantizer.layout.packed():
+            raise ValueError(
+                f"the gateware holds {puf.PACKED_BITS} bits of a layout entry: expected a table as Layout.packed makes "
+                f"it, in steps of {1 << self.quantizer.layout.shift}, not {self.quantizer.layout.entries[:4]}…"
+            )
+        self.has_layout = any(self.quantizer.layout.entries)
         self.budget = budget
         super().__init__(
             {
@@ -174,16 +192,23 @@ class PufEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sequencer = self.sequencer = sequencer = Sequencer(control_words(self.quantizer))
-        self.jump = data.View(Jump, sequencer.instruction)
-        self.access = data.View(Access, sequencer.instruction)
-        self.is_access = sequencer.instruction[14:].all()
+        words = control_words(self.quantizer)
+        m.submodules.sequencer = self.sequencer = sequencer = Sequencer(words, self.has_layout)
+        instruction = Signal(16)
+        m.d.comb += instruction.eq(sequencer.instruction)
+        self.entries_come = Signal()  # the word is no level, but layout entries, which would look like actions
+        if self.has_layout:
+            m.d.comb += instruction[13:15].eq(sequencer.instruction[13:15] & ~self.entries_come.replicate(2))
+        self.jump = data.View(Jump, instruction)
+        self.access = data.View(Access, instruction)
+        self.is_access = instruction[14:].all()
         self.command = self.cmd.payload.as_value()
         m.d.comb += [sequencer.clear.eq(self.clear), sequencer.page.eq(self.command[2])]
 
         datapath = Module()
         datapath.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
-        datapath.submodules.comparator = self.comparator = Comparator()
+        layout_shift = self.quantizer.layout.shift if self.has_layout else None
+        datapath.submodules.comparator = self.comparator = Comparator(layout_shift)
         self.words, self.writer = memory.read_port(domain="comb"), memory.write_port()
         self.data = Signal(16, reset_less=True)  # what was read last
         self.n = Signal(8)  # ring, or place and channel
@@ -316,23 +341,28 @@ class PufEngine(wiring.Component):
     def comparison(self, m):
         """Orders to the comparator; levels and layout entries."""
         comparator, sequencer = self.comparator, self.sequencer
+        level = Signal()
         m.d.comb += [
             comparator.count.eq(self.data),
             comparator.level.eq(sequencer.instruction),
             comparator.clear_total.eq(self.action(Action.ROW)),
             comparator.add.eq(self.action(Action.ADD)),
-            comparator.load.eq(sequencer.loading),
+            level.eq(sequencer.loading),
+            comparator.load.eq(level),
             comparator.step.eq(self.action(Action.STEP)),
             sequencer.level.eq(self.action(Action.LEVEL)),
             sequencer.place.eq(Cat(self.node[:4], ~self.command[0])),
+            sequencer.ring.eq(self.n),
         ]
-        with m.If(sequencer.loading & ~self.command[0] & (self.data == 0)):
+        with m.If(level & ~self.command[0] & (self.data == 0)):
             m.d.sync += self.dead.eq(1)
-        entries = layout_words(self.quantizer)
-        if any(entries):  # a layout without any needs no memory
-            m.submodules.layout = layout = Memory(shape=16, depth=256, init=entries)
-            port = layout.read_port()
-            m.d.comb += [port.addr.eq(self.n), comparator.layout.eq(port.data)]
+        if self.has_layout:
+            entry = Signal(puf.PACKED_BITS)  # of ring n; public
+            entries = [sequencer.instruction.word_select(n, puf.PACKED_BITS) for n in range(3)]
+            m.d.sync += self.entries_come.eq(self.action(Action.LEVEL) & self.jump.target[0])
+            m.d.comb += [level.eq(sequencer.loading & ~self.entries_come), comparator.layout.eq(entry)]
+            with m.If(self.entries_come):
+                m.d.sync += entry.eq(Mux(self.n[7], entries[2], Mux(self.n[6], entries[1], entries[0])))
 
     def outside(self, m, valid):
         """Streams and orders to the reader."""

@@ -8,25 +8,29 @@ An instruction has 16 bits and takes one cycle. The ROM has two pages of 128; th
         action     |  condition  |    target        do the action; if the condition holds, go on at the target
      1  1  w  p  a    a  o  o  o |    word          memory access
      0  0  0 |          level                       decision level of the quantizer: no instruction, see `Action.LEVEL`
+     0 |  entry   |   entry   |   entry             layout entries of the rings n + 128, n + 64 and n: the same
 """
 
 from amaranth.lib import data, enum
 
-__all__ = ["Access", "Action", "Address", "Condition", "Jump", "Operand", "Program"]
+__all__ = ["LAYOUT", "PAGE", "Access", "Action", "Address", "Condition", "Jump", "Operand", "Program"]
 
 PAGE = 128
+LAYOUT = 1
+"""Target of a LEVEL that asks for a layout entry."""
 
 
 class Action(enum.Enum, shape=5):
     """What an instruction does. Without other access the memory reads word n: its data come in the next cycle.
 
-    The word that follows a LEVEL is the decision level that it asks for. The upper bits of a level look like NOP, its
-    other codes, or FETCH: none of these changes anything in that cycle.
+    The word that follows a LEVEL is the decision level, or the layout entries, that it asks for. The upper bits of a
+    level are 0, those of layout entries are taken as 0. That looks like NOP, its other codes, or FETCH: none of these
+    changes anything.
     """
 
     NOP = 0  # 1 and 2 as well
     FETCH = 3  # read the word of the ring at the place
-    LEVEL = 4  # the comparator takes a decision level, in the next cycle
+    LEVEL = 4  # in the next cycle, the comparator takes a decision level; with target LAYOUT, the ring's layout entry
     STEP = 5  # comparator: one step
     ROW = 6  # clear the sum of the row; n + 1
     ADD = 7  # add a count to it; n + 1 within the row, while not at its beginning
@@ -125,9 +129,15 @@ class Program:
             raise ValueError(f"label {name!r} is there already")
         self.labels[name] = len(self.words)
 
-    def do(self, action: Action = Action.NOP, condition: Condition = Condition.NEVER, target: str | None = None):
-        """An action and a jump; with a target and no condition: always."""
-        if target is not None and condition == Condition.NEVER:
+    def place(self, word: int):
+        """Go on at this word of the page."""
+        if word < len(self.words):
+            raise ValueError(f"cannot go on at word {word}: {len(self.words)} are there already")
+        self.words += [0] * (word - len(self.words))
+
+    def do(self, action: Action = Action.NOP, condition: Condition = Condition.NEVER, target: str | int | None = None):
+        """An action and a jump; with a label and no condition: always. A number is no label, only written there."""
+        if isinstance(target, str) and condition == Condition.NEVER:
             condition = Condition.ALWAYS
         self.words.append({"action": action, "condition": condition, "target": target})
 
@@ -151,7 +161,7 @@ class Program:
         return [word if isinstance(word, int) else self._jump(**word) for word in self.words]
 
     def _jump(self, action, condition, target):
-        if target is not None and target not in self.labels:
+        if isinstance(target, str) and target not in self.labels:
             raise ValueError(f"there is no label {target!r}")
-        where = 0 if target is None else self.labels[target]
+        where = self.labels[target] if isinstance(target, str) else target or 0
         return Jump.const({"action": action, "condition": condition, "target": where}).as_value().value

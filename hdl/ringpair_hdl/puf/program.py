@@ -2,12 +2,15 @@
 
 Memory words: 0..191 counts or entries, 192 always 0, from 193 the stack (all ranks of the present pattern but the
 highest, rising), 202..206 variables, 255 - r the number of the ring with rank r, 1..47.
+
+The control ROM has no word to spare: the ends of both pages hold decision levels and layout entries, and what of page 0
+does not fit before them lies in a gap between the levels.
 """
 
 from ringpair_protocol import puf
 
-from ringpair_hdl.puf.microcode import PAGE, Action, Address, Condition, Operand, Program
-from ringpair_hdl.puf.quantizer import LEVEL_PLACES, level_words
+from ringpair_hdl.puf.microcode import LAYOUT, PAGE, Action, Address, Condition, Operand, Program
+from ringpair_hdl.puf.quantizer import LEVEL_PLACES, layout_words, level_words
 
 __all__ = ["control_words"]
 
@@ -18,17 +21,20 @@ LOW, HIGH, TWICE, TOP, LEAST = range(202, 207)
 
 
 def control_words(quantizer: puf.Quantizer) -> list[int]:
-    """Contents of the control ROM, 256 words: two pages of instructions, the first with the decision levels."""
+    """Contents of the control ROM, 256 words: two pages of instructions, with decision levels and layout entries."""
+    layout = layout_words(quantizer)
     pages = []
-    for commands in (measure_enroll_reconstruct, bits_next_clear):
+    for commands in (lambda p: measure_enroll_reconstruct(p, bool(layout)), bits_next_clear):
         program = Program()
         common(program)
         commands(program)
         words = program.page()
         pages += words + [0] * (PAGE - len(words))
-    if any(pages[place] for place in LEVEL_PLACES):
-        raise ValueError(f"the first page must end before its decision levels, at {LEVEL_PLACES[0]}")
-    pages[LEVEL_PLACES.start : LEVEL_PLACES.stop] = level_words(quantizer)
+    levels = zip(LEVEL_PLACES, level_words(quantizer), strict=True)
+    for place, word in [(place, word) for place, word in levels if word] + list(layout.items()):
+        if pages[place]:
+            raise ValueError(f"word {place:#04x} of the control ROM is an instruction, and a level or layout entry")
+        pages[place] = word
     return pages
 
 
@@ -53,7 +59,7 @@ def overwrite(p: Program):
     p.do(Action.WIPE, Condition.ALL, last)
 
 
-def measure_enroll_reconstruct(p: Program):
+def measure_enroll_reconstruct(p: Program, has_layout: bool):
     """Page 0."""
     p.do(Action.PREPARE)
     p.jump(Condition.COMMAND_1, "quantize")
@@ -71,9 +77,6 @@ def measure_enroll_reconstruct(p: Program):
     p.do(Action.COUNT, Condition.COMMAND_0, "more")
     p.label("measured")
     p.do(Action.PREPARE, target="ready")
-    p.label("more")
-    p.jump(Condition.LIMIT, "measured")
-    p.do(target="place")
 
     p.label("quantize")
     p.jump(Condition.COMMAND_0, "reconstruct")
@@ -82,6 +85,8 @@ def measure_enroll_reconstruct(p: Program):
     p.label("enroll row")
     row_sum(p, "enroll", end="ready")
     p.label("enroll ring")
+    if has_layout:
+        p.do(Action.LEVEL, target=LAYOUT)
     for number in range(4):
         compare(p, f"enroll {number}")
         if number == 0:
@@ -99,6 +104,8 @@ def measure_enroll_reconstruct(p: Program):
     p.label("reconstruct")
     row_sum(p, "reconstruct", end="reconstructed")
     p.label("reconstruct ring")
+    if has_layout:
+        p.do(Action.LEVEL, target=LAYOUT)
     for number in range(3):
         p.jump(Condition.IN_BYTE, f"helper bit {number}")
         p.label(f"take {number}")
@@ -108,6 +115,11 @@ def measure_enroll_reconstruct(p: Program):
     compare(p, "reconstruct")
     p.do(Action.STORE, Condition.NOT_LAST, "reconstruct ring")
     p.do(target="reconstruct")
+
+    p.place(LEVEL_PLACES.start)
+    p.label("more")
+    p.jump(Condition.LIMIT, "measured")
+    p.do(target="place")
 
     # The first pattern is empty.
     p.label("reconstructed")

@@ -5,10 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
 
-__all__ = ["LEVEL_PLACES", "Comparator", "boundary_place", "layout_words", "level_words", "threshold_place"]
+__all__ = ["LEVEL_PLACES", "Comparator", "boundary_place", "layout_place", "layout_words", "level_words"]
+__all__ += ["threshold_place"]
 
-WORD = 16
-"""Bits of a layout entry, with its sign repeated."""
 SHIFT = puf.MARGIN_SHIFT
 TOTAL_BITS = puf.COUNT_BITS + 4
 STEPS = puf.FRACTION_BITS + 1
@@ -16,7 +15,7 @@ STEPS = puf.FRACTION_BITS + 1
 
 
 LEVEL_PLACES = range(0x60, 0x80)
-"""Where decision levels lie in the control ROM."""
+"""Where decision levels lie in the control ROM, at `threshold_place` and `boundary_place`; 0x60 to 0x67 are free."""
 
 
 def threshold_place(helper: int) -> int:
@@ -41,17 +40,27 @@ def level_words(quantizer: puf.Quantizer) -> list[int]:
     return [word & (1 << puf.LEVEL_BITS) - 1 for word in words]
 
 
-def layout_words(quantizer: puf.Quantizer) -> list[int]:
-    """Layout entries of rings 0..191, two's complement."""
-    return [entry & (1 << WORD) - 1 for entry in quantizer.layout.entries]
+def layout_place(ring: int) -> int:
+    """Where the layout entry of a ring lies in the control ROM: 32 words at the end of each page are left for them."""
+    return 0x40 | ring & 0x1F | (ring >> 5 & 1) * 0xA0
+
+
+def layout_words(quantizer: puf.Quantizer) -> dict[int, int]:
+    """Layout entries by their place in the control ROM, three a word; none if all are 0."""
+    words: dict[int, int] = {}
+    if any(quantizer.layout.entries):
+        for ring, digit in enumerate(quantizer.layout.digits):
+            entry = (digit & (1 << puf.PACKED_BITS) - 1) << (ring >> 6) * puf.PACKED_BITS
+            words[layout_place(ring)] = words.get(layout_place(ring), 0) | entry
+    return words
 
 
 class Comparator(wiring.Component):
     """R = 16 count - floor(total * (2**18 + layout + level) / 2**18), as defined in `ringpair_protocol.puf`.
 
     A serial multiplier, least significant bit of the factor first: the product moves right and drops its lowest bits,
-    which is the floor. `layout` is picked bit by bit from the ROM's output and added to `level` on the way. In the
-    last step the one adder takes 16 count away from the product, and -R - 1 remains.
+    which is the floor. `layout` is picked bit by bit and added to `level` on the way. In the last step the one adder
+    takes 16 count away from the product, and -R - 1 remains.
 
     1. `clear_total`, then `add` with each of the 16 counts of the row on `count`;
     2. `load` with the `level`;
@@ -59,10 +68,15 @@ class Comparator(wiring.Component):
        `last` is high;
     4. from the next cycle on: `above`, `margin`.
 
+    Parameters
+    ----------
+    layout_shift : int, optional
+        The unit of `layout` is 2**layout_shift. Without it there is no layout.
+
     Attributes
     ----------
     count : In(16)
-    level, layout : In(13), In(16)
+    level, layout : In(13), In(5)
         Two's complement.
     clear_total, add, load, step : In(1)
         Orders, at most one of them at a time.
@@ -73,13 +87,14 @@ class Comparator(wiring.Component):
         min(R >> 2, 255) or min((-R - 1) >> 2, 255).
     """
 
-    def __init__(self):
+    def __init__(self, layout_shift: int | None = None):
+        self.layout_shift = layout_shift
         orders = {name: In(1) for name in ("clear_total", "add", "load", "step")}
         super().__init__(
             {
                 "count": In(puf.COUNT_BITS),
                 "level": In(puf.LEVEL_BITS),
-                "layout": In(WORD),
+                "layout": In(puf.PACKED_BITS),
                 **orders,
                 "last": Out(1),
                 "above": Out(1),
@@ -98,12 +113,20 @@ class Comparator(wiring.Component):
         # One bit of the factor a cycle: layout + level + 2**18. Both are sign-extended.
         level = Signal(puf.LEVEL_BITS)
         carry = Signal()
-        sign = Signal()
         position = Signal(range(STEPS + 1))
         layout = Signal()
         factor = Signal()
+        if self.layout_shift is not None:
+            first = self.layout_shift
+            with m.Switch(position):
+                for place, bit in enumerate(self.layout[:-1], first):
+                    with m.Case(place):
+                        m.d.comb += layout.eq(bit)
+                with m.Case(*range(first)):
+                    m.d.comb += layout.eq(0)
+                with m.Default():
+                    m.d.comb += layout.eq(self.layout[-1])
         m.d.comb += [
-            layout.eq(Mux(position[4], sign, self.layout.bit_select(position[:4], 1))),
             factor.eq(layout ^ level[0] ^ carry ^ (position == STEPS - 1)),
             self.last.eq(position == STEPS),
         ]
@@ -111,7 +134,6 @@ class Comparator(wiring.Component):
             m.d.sync += [
                 level.eq(Cat(level[1:], level[-1])),
                 carry.eq(layout & level[0] | layout & carry | level[0] & carry),
-                sign.eq(layout),
                 position.eq(position + 1),
             ]
         with m.If(self.load):

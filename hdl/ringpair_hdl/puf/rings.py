@@ -144,8 +144,9 @@ class RingReader(wiring.Component):
 class SimulatedRings(wiring.Component):
     """Counts from outside in place of the ring array; for simulation only.
 
-    The bench sets the four counts when it sees `ring_run` rise. They are 0 to the reader while the counters are held
-    clear, and must not change before the next measurement. A build for a chip refuses a netlist that contains
+    The bench sets the four counts between the rise of `ring_run` and its fall, or in the cycles after that: the reader
+    takes them when it has rested. They are 0 to it while the counters are held clear, and must not change before the
+    next measurement. A build for a chip refuses a netlist that contains
     `SIMULATED_MARK`: see `contains_simulated_rings`.
 
     Attributes

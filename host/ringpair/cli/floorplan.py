@@ -2,7 +2,7 @@
 
 import argparse
 
-from .gateware import add_build, boards_module, builds
+from .gateware import add_build, boards_module, build_options, builds
 from .output import Output
 
 HELP = "draw the die of BOARD's build as SVG and PNG: ring tiles, logic, block RAM"
@@ -17,8 +17,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         svg, png = boards_module("floorplan").draw_floorplan(
             arguments.board,
             arguments.profile,
-            folder=arguments.output,
-            seed=arguments.seed,
-            progress=lambda step: output.note(f"    {step} ..."),
+            **build_options(arguments, output),
         )
     output.result({"svg": str(svg), "png": str(png)})

@@ -31,6 +31,9 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=PROFILES, default="pair", help="which gateware (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: build/BOARD-PROFILE)")
     parser.add_argument("--seed", type=int, default=1, help="seed of placement (%(default)s)")
+    parser.add_argument(
+        "--layout", type=Path, metavar="FILE", help="layout table of this board's rings, from `ringpair layout learn`"
+    )
 
 
 def boards_module(name: str) -> Any:
@@ -73,13 +76,60 @@ def builds() -> Iterator[None]:
 
 def build_for(arguments: argparse.Namespace, output: Output) -> Any:
     """Build what the options name, telling of each step; returns a `BuildReport`."""
-    return boards_module("build").build(
-        arguments.board,
-        arguments.profile,
-        seed=arguments.seed,
-        folder=arguments.output,
-        progress=lambda step: output.note(f"    {step} ..."),
-    )
+    return boards_module("build").build(arguments.board, arguments.profile, **build_options(arguments, output))
+
+
+def build_options(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+    """What the options say of a build, besides board and profile.
+
+    Raises
+    ------
+    UsageError
+        The layout table is for other rings.
+    """
+    quantizer = None
+    if arguments.layout is not None:
+        rings = find(arguments.board).floorplan
+        quantizer = read_quantizer(arguments.layout, rings.identifier.hex(), f"{arguments.board} ({rings.name})")
+    return {
+        "seed": arguments.seed,
+        "quantizer": quantizer,
+        "folder": arguments.output,
+        "progress": lambda step: output.note(f"    {step} ..."),
+    }
+
+
+def read_quantizer(path: Path, floorplan: str, whose: str) -> Any:
+    """The `Quantizer` of a layout table for the rings of a floorplan.
+
+    Parameters
+    ----------
+    path : Path
+        A file of `ringpair layout learn`.
+    floorplan : str
+        Id of the floorplan, in hex.
+    whose : str
+        What has these rings.
+
+    Raises
+    ------
+    UsageError
+        The table is of another floorplan, or has another number of rings.
+    """
+    try:
+        from ringpair.measure.layout import read_layout
+    except ModuleNotFoundError as problem:
+        raise UsageError(f"{problem.name} is not installed: pip install 'ringpair[measure]'") from problem
+    layout = read_layout(path)
+    if layout.floorplan != floorplan:
+        raise UsageError(
+            f"{path} was learned from rings of floorplan {layout.floorplan}, those of {whose} are {floorplan}: "
+            "learn a table from boards of this kind"
+        )
+    try:
+        return layout.quantizer()
+    except ValueError as problem:
+        raise UsageError(f"{path}: {problem}") from problem
 
 
 def find(name: str) -> Any:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ringpair.errors import UsageError
 
 from .metrics import add_data, open_data
 from .output import Output
+
+if TYPE_CHECKING:
+    from ringpair.measure.dataset import Dataset
 
 HELP = "learn the layout table of a design from characterized chips"
 
@@ -30,6 +36,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.folds < 2:
         raise UsageError(f"--folds must be 2 or more, not {arguments.folds}: no table is judged on its own chips")
     layout = learn_layout(data, arguments.version, arguments.folds)
+    if (floorplan := floorplan_of(data)) is not None:
+        layout = replace(layout, floorplan=floorplan)
     write_layout(arguments.output, layout)
     judged = layout.cross_validation
     names = [name for name in judged["with_table"] if not name.endswith("_ci")]
@@ -41,9 +49,35 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         "chips": layout.chips,
         "rings": len(layout.entries),
         "sigma_ppm": layout.sigma_ppm,
+        "floorplan": layout.floorplan,
         "cross_validation": judged,
     }
     output.table(result, ("on chips not learned from", *(side.replace("_", " ") for side in SIDES)), rows)
+
+
+def floorplan_of(data: Dataset) -> str | None:
+    """Floorplan id of the boards from which the data were captured, in hex; None if the data do not tell.
+
+    Raises
+    ------
+    UsageError
+        The boards have different ones.
+    """
+    found = {board["floorplan"] for part in _parts(data) for board in part.meta.extra.get("boards", {}).values()}
+    if len(found) > 1:
+        raise UsageError(f"the boards have different floorplans, {', '.join(sorted(found))}: learn a table for each")
+    return found.pop() if found else None
+
+
+def _parts(data: Dataset) -> Iterator[Dataset]:
+    """The data sets that one is made of, as captured."""
+    from ringpair.measure.dataset import FirstRings, Joined
+
+    if isinstance(data, Joined):
+        for part in data.parts:
+            yield from _parts(part)
+    else:
+        yield data.source if isinstance(data, FirstRings) else data
 
 
 SIDES = ("with_table", "without_table")

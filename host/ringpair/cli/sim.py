@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from .gateware import boards_module, read_quantizer
 from .output import Output
 
 HELP = "run a virtual board; other commands take NAME as its PORT"
@@ -14,6 +16,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the board; its flash and silicon are kept under it")
     parser.add_argument("--seed", type=int, help="which silicon a new board has (default: drawn at random)")
     parser.add_argument("--silicon", metavar="FILE.npz:CHIP", help="measured silicon: reads of this chip's rings")
+    parser.add_argument(
+        "--layout",
+        type=Path,
+        metavar="FILE",
+        help="layout table in the gateware (default: that of the model, none for measured silicon)",
+    )
     parser.add_argument("--temperature", type=float, metavar="CELSIUS", help="ambient temperature (default 25)")
     parser.add_argument("--voltage", type=float, metavar="VOLT", help="core voltage (default 1.2)")
     parser.add_argument("--age", type=float, metavar="YEARS", help="aging of the rings (default 0)")
@@ -42,7 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     rings_of(Silicon(**fields), Parameters())  # refuses what cannot be, before it is stored
     settings = Settings(
         arguments.name,
-        str(build(Design(arguments={"layout": "none"} if measured else {}), output.note)),
+        str(build(Design(arguments=design(arguments.layout, measured)), output.note)),
         silicon=chosen,
         peer=arguments.peer,
         tcp_port=arguments.tcp,
@@ -57,6 +65,23 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         )
 
     serve(settings, ready)
+
+
+def design(table: Path | None, measured: bool) -> dict[str, Any]:
+    """Arguments of the gateware for a layout table, if there is one, and the kind of silicon.
+
+    Raises
+    ------
+    UsageError
+        The table was learned from other rings.
+    """
+    if table is None:
+        return {"layout": "none"} if measured else {}
+    virtual = boards_module("virtual")
+    floorplan, whose = virtual.FLOORPLAN.hex(), "modeled silicon"
+    if measured:  # its rings 0 to 191, in rows of 16
+        floorplan, whose = "rows16", "measured silicon"
+    return {"layout": virtual.layout_argument(read_quantizer(table, floorplan, whose))}
 
 
 def tcp_port(text: str) -> int:

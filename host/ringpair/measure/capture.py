@@ -150,12 +150,6 @@ class Capture:
                 plan.boards[name]["resumed_at"].append(self.partial.done(name))
             self._recognize(name)
         self._check_windows()
-        if any(board.identity.simulated for board in boards.values()) and plan.windows != [head.window]:
-            self.note(
-                f"a virtual board's rings are modeled for a window of {head.window} clocks: they count the same "
-                "in any window"
-            )
-            plan.extra["modeled_window_clocks"] = head.window
         self.partial.save_plan()
 
     def _recognize(self, name: str) -> None:

@@ -45,6 +45,7 @@ using Model = cxxrtl_design::p_gated;
 struct Parameters {
     uint32_t admin_divisor, peer_divisor; // cycles per bit
     uint32_t settle;                      // cycles without any activity that make the board quiet
+    uint32_t window;                      // cycles of the measurement that the ring model is given for
     uint32_t trace;                       // hash all outputs in all cycles
     uint32_t log;                         // mask of 1 << Event::kind
     NorParameters flash;
@@ -127,7 +128,7 @@ struct Board {
         if (on) {
             model = new Model();
             flash.power_on();
-            show_counts(0, false);
+            show_counts(0, 0);
             status.boots++;
         } else {
             cut_at = Nor::NEVER;
@@ -136,12 +137,13 @@ struct Board {
         log(Event::POWER, on);
     }
 
-    void show_counts(uint32_t place, bool measured)
+    void show_counts(uint32_t place, uint64_t cycles)
     {
         uint32_t count[CHANNELS] = {};
-        if (measured)
+        if (cycles)
             for (unsigned channel = 0; channel < CHANNELS; channel++)
-                count[channel] = rings.measure(place * CHANNELS + channel, ring_noise);
+                count[channel] =
+                    rings.measure(place * CHANNELS + channel, double(cycles) / parameters.window, ring_noise);
         SHOW(*model, p_ring__count0, count[0]);
         SHOW(*model, p_ring__count1, count[1]);
         SHOW(*model, p_ring__count2, count[2]);
@@ -208,12 +210,13 @@ struct Board {
 
         receive(admin_out, l.admin_tx, status.admin_out, Event::ADMIN_OUT);
         receive(peer_out, l.peer_tx, status.peer_out, Event::PEER_OUT);
-        if (l.ring_run && !before.ring_run) { // one event per measurement; stale counts never reach the next one
+        if (l.ring_run && !before.ring_run) {
             status.measurements++;
             status.window = 0;
-            show_counts(l.ring_index, true);
         }
         status.window += l.ring_run;
+        if (!l.ring_run && before.ring_run) // one event per measurement, when it ends; it is read 16 cycles later
+            show_counts(before.ring_index, status.window);
         status.noise_bits += l.take;
         if (!l.enable) // rings that do not run give no noise
             SHOW(*model, p_trng__sample, 0);

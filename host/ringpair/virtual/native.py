@@ -5,6 +5,8 @@ from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
 from enum import IntEnum
 from pathlib import Path
 
+from ringpair_protocol.puf import window_clocks
+
 from .parameters import Parameters
 
 
@@ -21,7 +23,7 @@ class NativeParameters(ctypes.Structure):
     """Divisors instead of baud rates."""
 
     _fields_ = [
-        *((name, c_uint32) for name in ("admin_divisor", "peer_divisor", "settle", "trace", "log")),
+        *((name, c_uint32) for name in ("admin_divisor", "peer_divisor", "settle", "window", "trace", "log")),
         ("flash", NativeFlash),
         ("seed", c_uint64),
     ]
@@ -105,6 +107,7 @@ def native_parameters(p: Parameters, trace: bool, log: frozenset[EventKind]) -> 
         admin_divisor=p.divisor(p.admin_baud),
         peer_divisor=p.divisor(p.peer_baud),
         settle=p.settle_cycles,
+        window=window_clocks(p.clock_hz),
         trace=trace,
         log=sum(1 << kind for kind in log),
         flash=NativeFlash(

@@ -57,16 +57,17 @@ struct NoiseSource {
 
 constexpr unsigned PLACES = 64, CHANNELS = 4, RINGS = PLACES * CHANNELS; // ring = place * 4 + channel
 
-// Counts of the rings over one window: from a model (mean and relative noise) or from a table of reads.
+// Counts of the rings over a window: from a model (mean and relative noise) or from a table of reads, both given for a
+// window of length 1. White noise averages over a longer window, slow noise does not, and neither does a table's.
 struct Rings {
     double mean[RINGS] = {}, white[RINGS] = {}, slow[RINGS] = {}, memory = 0;
     double drift[RINGS] = {};       // state of the slow noise, in units of its standard deviation
     const double *table = nullptr;  // reads x RINGS, owned by the caller
     uint32_t reads = 0, cursor[RINGS] = {};
 
-    uint16_t measure(unsigned ring, Generator &generator)
+    uint16_t measure(unsigned ring, double window, Generator &generator)
     {
-        double periods = table ? replay(ring) : model(ring, generator);
+        double periods = window * (table ? replay(ring) : model(ring, window, generator));
         return uint16_t(uint32_t(periods + generator.uniform())); // the window opens at any phase; 16 bits wrap
     }
 
@@ -89,10 +90,10 @@ struct Rings {
         return periods;
     }
 
-    double model(unsigned ring, Generator &generator)
+    double model(unsigned ring, double window, Generator &generator)
     {
         drift[ring] = memory * drift[ring] + std::sqrt(1 - memory * memory) * generator.normal();
-        double noise = white[ring] * generator.normal() + slow[ring] * drift[ring];
+        double noise = white[ring] / std::sqrt(window) * generator.normal() + slow[ring] * drift[ring];
         return mean[ring] > 0 && noise > -1 ? mean[ring] * (1 + noise) : 0;
     }
 };

@@ -17,12 +17,15 @@ _RING_OF_SLOT = {
 
 @dataclass(frozen=True)
 class RingModel:
-    """Periods in a window are mean * (1 + noise), rounded by a random start phase.
+    """Periods in the default window are mean * (1 + noise), rounded by a random start phase.
+
+    A window that is n times as long holds n times as many periods; its white noise is less by n^0.5, its slow noise is
+    the same.
 
     Attributes
     ----------
     mean : array of 192
-        Mean count over one window.
+        Mean count over the default window, `puf.window_clocks`.
     white : float or array of 192
         Relative noise, new in every read (standard deviation).
     slow : float or array of 192
@@ -50,7 +53,8 @@ class RingReads:
     Attributes
     ----------
     counts : array of reads x 192
-        Periods in a window, 0..65535; fractions are rounded by a random start phase.
+        Periods in the default window, 0..65535; fractions are rounded by a random start phase. Another window counts
+        in proportion, with the noise of the read as it was.
     """
 
     counts: NDArray[Any]

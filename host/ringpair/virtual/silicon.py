@@ -12,7 +12,7 @@ from .state import Silicon
 
 
 def rings_of(silicon: Silicon, parameters: Parameters) -> Rings:
-    """Periods of the rings in one window, for this silicon in this environment.
+    """Periods of the rings in the default window, for this silicon in this environment.
 
     Measured silicon begins at a read that depends on the seed of the noise, so that a board that restarts does not
     repeat the reads of its enrollment.

@@ -259,7 +259,9 @@ class Exerciser(wiring.Component):
                 with m.If(timer == self.window):
                     m.d.sync += self.ring_run.eq(0)
                     m.next = "RING-STOPPED"
-            with m.State("RING-STOPPED"):
+            with m.State("RING-STOPPED"):  # counts are there when the rings have rested
+                m.next = "RING-RESTED"
+            with m.State("RING-RESTED"):
                 counts = Cat(self.ring_count0, self.ring_count1, self.ring_count2, self.ring_count3)
                 m.d.sync += [word.eq(counts), n.eq(8)]
                 m.next = "ANSWER"
