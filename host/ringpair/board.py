@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Profile, Status
-from ringpair_protocol.messages import RESPONDER_TIMEOUT_S, TEXT_MAX
+from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Pin, Profile, Status
+from ringpair_protocol.binding import DYNAMIC_DIGITS, PRESET_DIGITS, SERVICE_ID_LENGTH
+from ringpair_protocol.label import check_pin
+from ringpair_protocol.messages import B3, B3_FIRST, RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
-from ringpair_protocol.records import HEADER_LENGTH, MAX_PEERS, PeerHeader
+from ringpair_protocol.records import HEADER_LENGTH, MAX_CONTROLLERS, MAX_PEERS, PeerHeader
 
 from .errors import ConnectFailed, NoReply, ProtocolError, Refused, RingpairError
 from .events import AnyEvent, SessionFailed, SessionUp
@@ -49,6 +51,14 @@ class Peer:
     pair_index: int
     low: bool
     epoch: int
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """What a device says of its controllers."""
+
+    tries_left: int
+    services: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -217,6 +227,29 @@ class Board(OnLine):
         """Hand over a peer message that came through the tunnel."""
         self.command(Opcode.PEER_IN, message)
 
+    # Controllers
+
+    def controller(self, message: bytes) -> bytes:
+        """Carry one message of a controller to the device; returns its answer, which may be empty.
+
+        A B3 is longer than a frame and goes in two.
+        """
+        if message[0] != B3:
+            return self.command(Opcode.CONTROLLER_IN, message)
+        self.command(Opcode.CONTROLLER_IN, message[:B3_FIRST])
+        return self.command(Opcode.CONTROLLER_REST, message[B3_FIRST:])
+
+    def pin(self, kind: Pin) -> str:
+        """A new PIN for one binding, or the one for the label; the device's button has to be held."""
+        length = DYNAMIC_DIGITS if kind is Pin.DYNAMIC else PRESET_DIGITS
+        return self._parse(
+            Opcode.PIN, lambda raw: check_pin(_exactly(length, raw).decode()), self.command(Opcode.PIN, [kind])
+        )
+
+    def bindings(self) -> Bindings:
+        """Which services are bound, and how many wrong PINs the device still takes."""
+        return self._parse(Opcode.BINDINGS, _parse_bindings, self.command(Opcode.BINDINGS))
+
     def next_event(self, timeout: float, *kinds: type[E]) -> E | None:
         """The oldest waiting event of these kinds (of any, if none is given), or None after ``timeout`` seconds.
 
@@ -280,6 +313,12 @@ def _exactly(length: int, raw: bytes) -> bytes:
     if len(raw) != length:
         raise ValueError(f"expected {length} bytes, got {len(raw)}")
     return raw
+
+
+def _parse_bindings(body: bytes) -> Bindings:
+    _exactly(1 + MAX_CONTROLLERS * SERVICE_ID_LENGTH, body)
+    places = [body[k : k + SERVICE_ID_LENGTH] for k in range(1, len(body), SERVICE_ID_LENGTH)]
+    return Bindings(body[0], [place for place in places if any(place)])
 
 
 def _parse_peer(number: int, body: bytes) -> Peer:

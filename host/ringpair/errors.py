@@ -10,6 +10,7 @@
     │   └── NoReply            3   a reply did not come: what the command did is unknown
     ├── Refused                1   the device said no, and why
     ├── ConnectFailed          1   a handshake came to nothing, and why
+    ├── BindingFailed          1   a PIN is wrong, or who answers is not the device it should be
     └── RegistryError          4   the registry cannot be read or written, or does not hold what was asked for
         ├── RegistryLocked     4   another process writes to it
         └── WrongPassphrase    4   the secrets of the registry stay closed
@@ -81,6 +82,10 @@ class ConnectFailed(RingpairError):
         super().__init__(f"no session with peer {peer} ({code.name}): {EXPLANATION[code]}")
         self.peer = peer
         self.code = code
+
+
+class BindingFailed(RingpairError):
+    """A binding or a session of a controller came to nothing."""
 
 
 class RegistryError(RingpairError):

@@ -18,7 +18,7 @@ from ringpair_protocol import frames
 from ringpair_protocol.ascon import xof128
 from ringpair_protocol.device import DeviceModel, Out, Port
 from ringpair_protocol.nor import JEDEC_W25Q32, NorFlash
-from ringpair_protocol.records import STORE_END
+from ringpair_protocol.records import BINDING_END
 from ringpair_protocol.store import NorPort
 
 from protocol.tests.rig import IDENTITY, FixedPuf
@@ -43,7 +43,7 @@ class ModelBoard:
 
     def __init__(self, name: str, *, tcp: bool = False, speed: float = 1.0, identity=IDENTITY, flash=None):
         self.name, self.speed, self.identity = name, speed, identity
-        self.flash = bytearray(b"\xff" * STORE_END) if flash is None else flash
+        self.flash = bytearray(b"\xff" * BINDING_END) if flash is None else flash
         self.puf = FixedPuf(name.encode())
         self.wired: ModelBoard | None = None
         self.damage_in: Callable[[bytes], bytes] = lambda data: data

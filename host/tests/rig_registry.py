@@ -4,7 +4,8 @@ from ringpair.registry import Secrecy
 from ringpair_protocol.pairing import DeviceEntry, next_wrap_key
 
 BAD_NAMES = ("", "7", "a b", "é", "a" * 49, "abcdef0123456789")
-SECRECY = Secrecy("correct horse", cost=10)
+PASSPHRASE = "correct horse"
+SECRECY = Secrecy(PASSPHRASE, cost=10)
 
 
 def entry(number):

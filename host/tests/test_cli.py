@@ -16,32 +16,9 @@ from ringpair_protocol.admin import DeviceStateCode
 from ringpair_protocol.messages import LENGTHS, PUZZLE
 
 from host.tests.model_board import ModelBoard, wire
+from host.tests.rig_registry import PASSPHRASE
 
-PASSPHRASE = "correct horse"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A registry of its own, with a cheap passphrase."""
-    monkeypatch.setenv("RINGPAIR_HOME", str(tmp_path))
-    monkeypatch.setenv("RINGPAIR_PASSPHRASE", PASSPHRASE)
-    with Registry(tmp_path / "registry.sqlite", Secrecy(PASSPHRASE, cost=10)) as registry:
-        registry.unlock()
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; exit code, JSON object, standard error."""
-
-    def run(*arguments, code=0):
-        capsys.readouterr()
-        assert main([*map(str, arguments), "--json"]) == code, capsys.readouterr().err
-        out, err = capsys.readouterr()
-        lines = [json.loads(line) for line in out.splitlines()]
-        return (lines[0] if len(lines) == 1 else lines), err
-
-    return run
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

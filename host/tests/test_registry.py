@@ -238,35 +238,6 @@ def test_a_forged_scrypt_cost_does_not_eat_the_memory(registry, path):
         other.unlock()
 
 
-@pytest.fixture
-def system_keyring():
-    """Keyring backends need a desktop session; this one is registered through keyring's own interface."""
-    import keyring
-    from keyring.backend import KeyringBackend
-
-    class InMemory(KeyringBackend):
-        priority = 1
-
-        def __init__(self):
-            super().__init__()
-            self.stored = {}
-
-        def set_password(self, service, username, password):
-            self.stored[service, username] = password
-
-        def get_password(self, service, username):
-            return self.stored.get((service, username))
-
-        def delete_password(self, service, username):
-            del self.stored[service, username]
-
-    before = keyring.get_keyring()
-    backend = InMemory()
-    keyring.set_keyring(backend)
-    yield backend
-    keyring.set_keyring(before)
-
-
 def test_key_in_the_system_keyring(path, system_keyring, tmp_path):
     with Registry(path, Secrecy(keyring=True)) as registry:
         registry.add(entry(1), "alice", IDENTITY)

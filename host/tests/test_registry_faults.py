@@ -20,6 +20,8 @@ from protocol.tests.rig import IDENTITY
 
 # ------------------------------------------------------------------------------ processes and disks
 
+NEXT = f"{int(migrate.HEAD) + 1:04}"
+"""The revision of a later release."""
 PREAMBLE = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -210,7 +212,7 @@ def test_cut_off_registry(registry, path):
 def test_registry_of_a_newer_release(registry, path):
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(RegistryError, match="revision 9999, this release knows up to 0001: update"):
+    with pytest.raises(RegistryError, match="revision 9999, this release knows up to 0002: update"):
         Registry(path)
 
 
@@ -240,13 +242,13 @@ def next_release(tmp_path):
     """The migrations with one more, as a later release will have them."""
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    for file in ("env.py", "versions/0001_first.py"):
+    for file in ("env.py", *(f"versions/{path.name}" for path in (migrate.MIGRATIONS / "versions").glob("0*.py"))):
         (folder / file).write_text((migrate.MIGRATIONS / file).read_text())
 
     def make(body):
-        (folder / "versions" / "0002_next.py").write_text(
+        (folder / "versions" / f"{NEXT}_next.py").write_text(
             "from alembic import op\nimport sqlalchemy as sa\n"
-            'revision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n' + body
+            f'revision = "{NEXT}"\ndown_revision = "{migrate.HEAD}"\n\n\ndef upgrade():\n' + body
         )
         return folder
 
@@ -263,9 +265,9 @@ def test_upgrade_keeps_a_copy(registry, path, next_release):
     registry.close()
     before = dump(path)
     folder = next_release('    op.add_column("devices", sa.Column("note", sa.String))\n')
-    backup = migrate.upgrade(path, "0002", folder)
-    assert migrate.revision_of(path) == "0002"
-    assert migrate.revision_of(backup) == "0001"
+    backup = migrate.upgrade(path, NEXT, folder)
+    assert migrate.revision_of(path) == NEXT
+    assert migrate.revision_of(backup) == migrate.HEAD
     assert dump(backup) == before
     assert backup.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(path)) as database:
@@ -280,8 +282,8 @@ def test_failed_upgrade_changes_nothing(registry, path, next_release):
     before = path.read_bytes()
     folder = next_release('    op.drop_table("log")\n    raise ValueError("in the middle")\n')
     with pytest.raises(ValueError, match="in the middle"):
-        migrate.upgrade(path, "0002", folder)
-    assert migrate.revision_of(path) == "0001"
+        migrate.upgrade(path, NEXT, folder)
+    assert migrate.revision_of(path) == migrate.HEAD
     assert path.read_bytes() == before
 
 

@@ -2,7 +2,8 @@
 
 An export is a registry file of its own, always under a passphrase (a keyring does not travel). It can open every
 message that will be issued from the state it holds: keep it as safe as the registry, and delete it when a newer one
-exists. Importing one adds what is missing and never turns a device back to an older wrap key.
+exists. Importing one adds what is missing, services and their bindings, too, and never turns a device back to an older
+wrap key.
 """
 
 import tempfile
@@ -16,7 +17,8 @@ from sqlalchemy.orm import Session
 from ringpair.errors import RegistryError
 
 from . import migrate
-from .models import Device, LogEntry, Message, Pairing, VaultRow
+from .models import BindingRow, Device, LogEntry, Message, Pairing, ServiceRow, VaultRow
+from .services import SEED_INDEX, BoundDevice, Services
 from .store import Registry, Secrecy
 from .vault import COST
 
@@ -62,12 +64,22 @@ def import_backup(registry: Registry, source: Path, passphrase: str | None) -> M
         with Registry(copied, Secrecy(passphrase)) as backup:
             entries = [(device, backup.entry(device) if device.wrap_key else None) for device in backup.devices()]
             pairings, messages = backup.pairings(), backup.outbox(everything=True)
+            services = Services(backup)
+            keys = [(row, services.keys(row)) for row in services.all()]
+            bindings = services.bindings()
     with registry.database.transaction() as session:
         for device, entry in entries:
             sealed = vault.seal(entry.wrap_key, device.id, entry.wrap_index) if entry else None
             _merge_device(session, device, sealed, merged)
         session.flush()
         _merge_rows(session, pairings, messages)
+        for row, service in keys:
+            known = session.scalar(select(ServiceRow).where((ServiceRow.id == row.id) | (ServiceRow.name == row.name)))
+            if known is None:
+                session.add(ServiceRow(**_columns(row, seed=vault.seal(service.seed, row.id, SEED_INDEX))))
+        session.flush()
+        for binding in bindings:
+            _merge_binding(session, binding)
         session.add(LogEntry(action="import", detail=f"{source.name}: {len(merged.added)} added"))
     return merged
 
@@ -98,6 +110,21 @@ def _merge_rows(session: Session, pairings: list[Pairing], messages: list[Messag
             session.add(Message(**_columns(message, id=None)))
 
 
-def _columns(row: Device | Pairing | Message, **changes: object) -> dict[str, Any]:
+def _merge_binding(session: Session, bound: BoundDevice) -> None:
+    """A binding that is not known, of a service that is."""
+    service = session.get(ServiceRow, bound.service_id.hex())
+    if service is not None and session.get(BindingRow, (service.id, bound.device_id.hex())) is None:
+        session.add(
+            BindingRow(
+                service_id=service.id,
+                device_id=bound.device_id.hex(),
+                device_key=bound.device_key,
+                simulated=bound.simulated,
+                bound_at=bound.bound_at,
+            )
+        )
+
+
+def _columns(row: Device | Pairing | Message | ServiceRow, **changes: object) -> dict[str, Any]:
     """All columns of a row, some of them changed."""
     return {column.key: getattr(row, column.key) for column in row.__table__.columns} | changes

@@ -14,7 +14,7 @@ from ringpair.errors import RegistryError
 
 log = logging.getLogger(__name__)
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in ``migrations/versions``; a test compares the two."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

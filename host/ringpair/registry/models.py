@@ -89,6 +89,30 @@ class Message(Base):
     recipient: Mapped[Device] = relationship()
 
 
+class ServiceRow(Base):
+    """A service of this host as a controller. ``seed`` is AES-256-GCM ciphertext."""
+
+    __tablename__ = "services"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    seed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[str] = mapped_column(String(32), default=now)
+
+
+class BindingRow(Base):
+    """A device that a service is bound to, with the public key that it proved to have."""
+
+    __tablename__ = "bindings"
+
+    service_id: Mapped[str] = mapped_column(ForeignKey("services.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    device_key: Mapped[bytes] = mapped_column(LargeBinary)
+    simulated: Mapped[bool]
+    bound_at: Mapped[str] = mapped_column(String(32), default=now)
+
+
 class LogEntry(Base):
     """What was done when; never a key."""
 

@@ -55,7 +55,7 @@ class Vault:
             return _open(self._data_key, sealed, _context(device_id, index))
         except InvalidTag:
             raise RegistryError(
-                f"the stored key of device {device_id} does not open: the registry was altered or damaged; "
+                f"the stored key of {device_id} does not open: the registry was altered or damaged; "
                 "restore a backup (ringpair registry import-backup)"
             ) from None
 
