@@ -111,8 +111,8 @@ REPLIES = {
     admin.Opcode.CONNECT: "–, later the event SESSION or FAILED",
     admin.Opcode.CONTROLLER_IN: "B2, S2, DATA or –",
     admin.Opcode.CONTROLLER_REST: "B4",
-    admin.Opcode.PIN: f"{binding.DYNAMIC_DIGITS} or {binding.PRESET_DIGITS} digits",
-    admin.Opcode.BINDINGS: f"tries left 1 ‖ {records.MAX_CONTROLLERS} service ids 8 (zero: a free place)",
+    admin.Opcode.PIN: f"{binding.PIN_DIGITS} digits, each 0 to 7",
+    admin.Opcode.BINDINGS: f"wrong tries 1 ‖ {records.MAX_CONTROLLERS} service ids 8 (zero: a free place)",
 }
 BODIES = {
     admin.Opcode.ENROLL: "E1",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Pin, Profile, Status
-from ringpair_protocol.binding import DYNAMIC_DIGITS, PRESET_DIGITS, SERVICE_ID_LENGTH
+from ringpair_protocol.binding import PIN_DIGITS, PIN_TRIES, SERVICE_ID_LENGTH
 from ringpair_protocol.label import check_pin
 from ringpair_protocol.messages import B3, B3_FIRST, RESPONDER_TIMEOUT_S, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, start_enrollment
@@ -241,9 +241,8 @@ class Board(OnLine):
 
     def pin(self, kind: Pin) -> str:
         """A new PIN for one binding, or the one for the label; the device's button has to be held."""
-        length = DYNAMIC_DIGITS if kind is Pin.DYNAMIC else PRESET_DIGITS
         return self._parse(
-            Opcode.PIN, lambda raw: check_pin(_exactly(length, raw).decode()), self.command(Opcode.PIN, [kind])
+            Opcode.PIN, lambda raw: check_pin(_exactly(PIN_DIGITS, raw).decode()), self.command(Opcode.PIN, [kind])
         )
 
     def bindings(self) -> Bindings:
@@ -318,7 +317,7 @@ def _exactly(length: int, raw: bytes) -> bytes:
 def _parse_bindings(body: bytes) -> Bindings:
     _exactly(1 + MAX_CONTROLLERS * SERVICE_ID_LENGTH, body)
     places = [body[k : k + SERVICE_ID_LENGTH] for k in range(1, len(body), SERVICE_ID_LENGTH)]
-    return Bindings(body[0], [place for place in places if any(place)])
+    return Bindings(PIN_TRIES - body[0], [place for place in places if any(place)])
 
 
 def _parse_peer(number: int, body: bytes) -> Peer:

@@ -24,8 +24,8 @@ PEER_IN         one peer message 1..125                      -   taken (whatever
 DISCONNECT      -                                            -
 CONTROLLER_IN   one message of a controller, 1..125          the device's answer, or nothing
 CONTROLLER_REST 112, what is left of a B3                    B4
-PIN             :class:`Pin` 1, button held                  6 or 8 digits
-BINDINGS        -                                            tries left 1 | 8 service ids 8, zero: a free place
+PIN             :class:`Pin` 1, button held                  8 digits
+BINDINGS        -                                            wrong tries 1 | 8 service ids 8, zero: a free place
 ==============  ===========================================  =====================================================
 
 The last four are those of a device that controllers can bind (profile ``FULL``). A B3 is longer than a frame: header
@@ -174,9 +174,9 @@ class Pin(IntEnum):
     """Which PIN the device shall show."""
 
     DYNAMIC = 0
-    """A new one of 6 digits, for the next binding only."""
+    """A new one, for the next binding only."""
     PRESET = 1
-    """The one of 8 digits for the label, the same until the device is enrolled again."""
+    """The one for the label, the same until the device is enrolled again."""
 
 
 class Role(IntEnum):

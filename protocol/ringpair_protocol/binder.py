@@ -20,7 +20,7 @@ from hmac import compare_digest
 from . import binding, curve25519
 from .admin import Code, Pin, Role
 from .ascon import WrongTag
-from .binding import DYNAMIC_DIGITS, PIN_TRIES, Binding, Opening
+from .binding import PIN_DIGITS, PIN_TRIES, Binding, Opening
 from .channel import CounterExhausted, Session
 from .controllers import Controller, ControllerTable
 from .curve25519 import BASE_U, BadPoint, Curve
@@ -109,11 +109,8 @@ class Binder:
         """The digits; a dynamic PIN takes the place of the one before it."""
         if kind is Pin.PRESET:
             return self.vault.keys().preset_pin()
-        self.pin = binding.digits(self.random()[:DYNAMIC_DIGITS])
+        self.pin = binding.digits(self.random()[:PIN_DIGITS])
         return self.pin
-
-    def tries_left(self) -> int:
-        return PIN_TRIES - self.vault.keys().device().pin_tries
 
     # ------------------------------------------------------------------ what comes from a controller
     def receive(self, message: bytes) -> Answer:
@@ -158,8 +155,8 @@ class Binder:
         if device.pin_tries >= PIN_TRIES and not self.button():
             raise Refused(Code.PIN_LOCKED)
         scalar = self.random()
-        pin, self.pin = self.pin or keys.preset_pin(), None
         keys.commit_device(replace(device, pin_tries=device.pin_tries % PIN_TRIES + 1))
+        pin, self.pin = self.pin or keys.preset_pin(), None
         try:
             share_d = binding.share(scalar, pin, keys.device_id, sid, self.curve)
             run = Binding.agreed(Role.RESPONDER, scalar, sid, (share_c, share_d), keys.device_id, self.curve)

@@ -36,7 +36,7 @@ BIND_C, BIND_D, STS_C, STS_D = b"P1-bindC", b"P1-bindD", b"P1-stsC", b"P1-stsD"
 
 NO_IV = bytes(12)
 PIN_TRIES = 5
-DYNAMIC_DIGITS, PRESET_DIGITS = 6, 8
+PIN_DIGITS = 8
 
 
 def service_id_of(service_key: bytes) -> bytes:
@@ -45,8 +45,8 @@ def service_id_of(service_key: bytes) -> bytes:
 
 
 def digits(raw: bytes) -> bytes:
-    """A PIN: each byte modulo ten, as ASCII. A digit below 6 comes 26 times in 256, another one 25 times."""
-    return bytes(ord("0") + byte % 10 for byte in raw)
+    """A PIN as ASCII, a digit from 0 to 7 for each byte: all PINs come equally often, in the same time."""
+    return bytes(ord("0") | byte & 7 for byte in raw)
 
 
 def share(scalar: bytes, pin: bytes, device_id: bytes, sid: bytes, curve: Curve = curve25519) -> bytes:

@@ -278,10 +278,11 @@ class DeviceModel:
         return self.binder.show_pin(Pin(body[0])), []
 
     def _bindings(self, body: bytes) -> Answer:
-        table = ControllerTable(self.vault.keys())
+        keys = self.vault.keys()
+        table = ControllerTable(keys)
         found = [table.load(place) for place in range(MAX_CONTROLLERS)]
         ids = b"".join(controller.service_id if controller else bytes(ID_LENGTH) for controller in found)
-        return bytes([self.binder.tries_left()]) + ids, []
+        return bytes([keys.device().pin_tries]) + ids, []
 
     _HANDLERS: ClassVar[dict[Opcode, Callable[["DeviceModel", bytes], Answer]]] = {
         Opcode.IDENTITY: _identity,

@@ -4,6 +4,7 @@ from functools import cache
 
 from ringpair_protocol import controller
 from ringpair_protocol.admin import Code, Event, Identity, Opcode, Pin, Profile
+from ringpair_protocol.binding import PIN_TRIES
 from ringpair_protocol.channel import Session
 from ringpair_protocol.controller import Service
 from ringpair_protocol.device import Out, Port
@@ -14,8 +15,8 @@ from ringpair_protocol.records import BINDING_END
 from protocol.tests.rig import Board, CuttableFlash
 
 FULL = Identity(Profile.FULL, True, 24, b"gateware", b"plan0001", 1)
-WRONG = b"000000"
-"""No device of these tests has this PIN."""
+WRONG = b"99999999"
+"""No device has this PIN: the digits are octal."""
 
 
 class BoundBoard(Board):
@@ -52,7 +53,7 @@ class BoundBoard(Board):
         body = self.ok(Opcode.BINDINGS)
         ids = [body[k : k + 8] for k in range(1, len(body), 8)]
         assert len(ids) == 8
-        return body[0], [service for service in ids if any(service)]
+        return PIN_TRIES - body[0], [service for service in ids if any(service)]
 
 
 @cache

@@ -7,7 +7,17 @@ from ringpair_protocol.controller import BindingRun
 from ringpair_protocol.records import CONTROLLER_BASE, STORE_END
 
 from protocol.tests.rig import PowerCut
-from protocol.tests.rig_binding import BoundBoard, bind, enrolled, open_session, say, service, switch, unbind_text
+from protocol.tests.rig_binding import (
+    WRONG,
+    BoundBoard,
+    bind,
+    enrolled,
+    open_session,
+    say,
+    service,
+    switch,
+    unbind_text,
+)
 
 WHEN = pytest.mark.parametrize("when", ["before", "during"])
 
@@ -36,7 +46,7 @@ def test_no_answer_without_a_try(when: str, tries: int) -> None:
     def prepare():
         board = enrolled()
         for _ in range(tries):
-            run = BindingRun(service("phone"), board.id, b"000000")
+            run = BindingRun(service("phone"), board.id, WRONG)
             board.answer(run.b1())
         answered.clear()
         return board, BindingRun(service("phone"), board.id, board.pin(Pin.PRESET))
