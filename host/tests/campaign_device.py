@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from ringpair_protocol import ascon
 
+from host.tests.cuts import OPERATIONS, boundaries, counts, cut
 from host.tests.story import RULES, Dice, Story
 from scripts.campaign import Trial
 
@@ -51,3 +52,33 @@ def steps(trial: Trial) -> None:
             story.close()
             number += 1
     trial.notes |= {name.replace("_", " "): played[name] for name in RULES}
+
+
+def cuts(trial: Trial) -> None:
+    """Power cuts: all boundaries of all flash commands, two random moments inside each, then random ones to the goal.
+
+    Every second random one is followed by cuts of the power-up behind it.
+    """
+    source = random.Random(trial.seed)
+    commands = [
+        (name, kind, n) for name in OPERATIONS for kind, count in counts(name).items() for n in range(1, count + 1)
+    ]
+    trial.notes = {"operations": len(OPERATIONS), "flash commands": len(commands)}
+
+    def attempt(name: str, kind: str, number: int, fraction: float, again: random.Random | None = None) -> None:
+        try:
+            trial.count(cut(name, kind, number, fraction, again))
+        except AssertionError as problem:
+            trial.count()
+            trial.lose(f"{name}, {kind} {number} at {fraction:.4f}: {problem}")
+
+    with remembered():
+        for name in OPERATIONS:
+            for case in boundaries(name):
+                attempt(name, *case)
+        trial.notes["at boundaries"] = trial.tried
+        for command in commands * 2:
+            attempt(*command, source.random())
+        while trial.left:
+            attempt(*source.choice(commands), source.random(), source)
+        trial.notes["inside"] = trial.tried - int(trial.notes["at boundaries"])

@@ -305,6 +305,18 @@ class Twin:
         self._run_device(limit=20 * CLOCK_HZ)
         return not self.device.status.powered
 
+    def arm(self, kind: str, number: int, fraction: float) -> None:
+        """The power will fail in the n-th "program" or "erase" from now, after this part of its time."""
+        getattr(self.device, f"cut_in_{kind}")(number, fraction)
+
+    def boot_cut(self, kind: str, number: int, fraction: float) -> bool:
+        """A power-up during which the power fails, if it writes so often; whether it did."""
+        self.device.power_off()
+        self.device.power_on()
+        self.arm(kind, number, fraction)
+        self._run_device(limit=20 * CLOCK_HZ)
+        return not self.device.status.powered
+
     def waiting_ms(self) -> int:
         """What is left of the wait that is going on."""
         run, draft = self.model.party.run, self.model._enrollment

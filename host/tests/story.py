@@ -462,6 +462,5 @@ class Story:
 
 
 def arm(twin: Twin, choose: Chooser) -> None:
-    """The power will fail in the n-th program or erase from now, at this part of its time."""
-    kind = choose.pick([twin.device.cut_in_program, twin.device.cut_in_program, twin.device.cut_in_erase])
-    kind(choose.number(1, 4), choose.number(0, 100) / 100)
+    """The power will fail in one of the next programs or erases."""
+    twin.arm(choose.pick(["program", "program", "erase"]), choose.number(1, 4), choose.number(0, 100) / 100)

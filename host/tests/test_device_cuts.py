@@ -1,73 +1,68 @@
 """Power cuts and the journal's rollover: the compiled device against the model, which starts from what was left.
 
-Whatever the cut leaves, both make the same of it at power-up; and the pairing works again within five messages.
+The operations, and what must be true after a cut, are those of `cuts.py`. Here some cuts of each; all of them in
+`make slow`; at random moments, and cut again while the device tidies up, in `make campaign`.
 """
 
 import pytest
-from ringpair_protocol.admin import DeviceStateCode, Opcode, PeerState, Status
-from ringpair_protocol.pairing import finish_enrollment, make_reset, make_revocation
+from ringpair_protocol.admin import Opcode, PeerState
+from ringpair_protocol.pairing import make_revocation
 from ringpair_protocol.records import PEER_BASE, SLOTS_PER_SECTOR
 
-from host.tests.rig_device import BLANK, Far, Twin, carry, establish, scene
+from host.tests import campaign_device
+from host.tests.cuts import ERASE, OPERATIONS, PROGRAM, counts, cut, epoch, recovers
+from host.tests.rig_device import establish, scene
+from scripts.campaign import Trial
 
 FRACTIONS = (0.0, 0.5, 0.97)
 """Of a program or erase: it has not begun to change anything, it is in the middle, it is almost through."""
-PROGRAM, ERASE = "program", "erase"
+
+COMMANDS = {
+    "commit as responder, same page": (2, 0),
+    "commit as responder, next page": (2, 0),
+    "commit as responder, next sector": (3, 1),
+    "commit as initiator, same page": (2, 0),
+    "commit as initiator, next page": (2, 0),
+    "commit as initiator, next sector": (3, 1),
+    "rollover to the first sector": (3, 1),
+    "import of a puzzle": (6, 4),
+    "import of a puzzle for a used place": (6, 4),
+    "import of a revocation": (3, 0),
+    "enrollment": (4, 5),
+    "enrollment over leftovers": (0, 3),
+    "factory reset": (0, 4),
+}
+"""Programs and erases of each operation: written down, so that one more or less is noticed."""
+
+QUICK = [name for name in OPERATIONS if "enrollment" not in name and name != "factory reset"]
 
 
-def arm(twin: Twin, kind: str, number: int, fraction: float) -> None:
-    """The power will fail in the n-th program or erase from now."""
-    getattr(twin.device, f"cut_in_{kind}")(number, fraction)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_commands_of_an_operation(operation: str) -> None:
+    assert counts(operation) == dict(zip((PROGRAM, ERASE), COMMANDS[operation], strict=True))
 
 
-def epoch(twin: Twin) -> int:
-    return int.from_bytes(twin.command(Opcode.PEER, b"\0")[-4:], "little")
+@pytest.mark.parametrize("operation", QUICK)
+def test_cut(operation: str) -> None:
+    """Each command of the operation, at one of three moments."""
+    for kind, number in zip((PROGRAM, ERASE), COMMANDS[operation], strict=True):
+        for ordinal in range(1, number + 1):
+            cut(operation, kind, ordinal, FRACTIONS[ordinal % 3])
 
 
-def state(twin: Twin) -> DeviceStateCode:
-    return Status.from_bytes(twin.command(Opcode.STATUS)).state
+@pytest.mark.parametrize("number", [3, 4])
+def test_cut_at_the_end_of_an_enrollment(number: int) -> None:
+    cut("enrollment", PROGRAM, number, 0.6)
 
 
-def recovers(twin: Twin, far: Far) -> None:
-    """The far end hears nothing of the cut, and either may begin."""
-    far.party.disconnect()
-    record = far.record
-    assert carry([twin.connect()], twin.peer, far.receive) in (3, 5)
-    assert twin.model.party.session.session_id == far.party.session.session_id
-    twin.command(Opcode.DISCONNECT)
-    assert far.record.epoch > record.epoch
-    assert carry([far.start()], far.receive, twin.peer) == 3
-
-
-# Where the old slot lies, and what a commit does from there: (sessions before, programs, erases).
-COMMITS = {"same page": (0, 2, 0), "next page": (2, 2, 0), "next sector": (SLOTS_PER_SECTOR - 1, 3, 1)}
-
-
-@pytest.mark.parametrize("role", ["responder", "initiator"])
-@pytest.mark.parametrize("where", COMMITS)
-def test_cut_in_a_commit(where: str, role: str) -> None:
-    sessions, programs, erases = COMMITS[where]
-    for kind, count in ((PROGRAM, programs), (ERASE, erases)):
-        for number in range(1, count + 1):
-            for fraction in FRACTIONS:
-                twin, (far,) = scene(sessions=sessions)
-                message = far.start() if role == "responder" else far.receive(twin.connect())[0]
-                arm(twin, kind, number, fraction)
-                assert twin.cut(message, peer=True), f"no {kind} {number}"
-                assert twin.peer_out == [], "committed before it is told"
-                twin.boot()
-                assert epoch(twin) in (sessions, sessions + 1)
-                recovers(twin, far)
-
-
-def test_one_program_more_than_there_are() -> None:
-    """The counts above are complete."""
-    for sessions, programs, erases in COMMITS.values():
-        twin, (far,) = scene(sessions=sessions)
-        before = twin.device.status.programs, twin.device.status.erases
-        establish(twin, far)
-        after = twin.device.status.programs, twin.device.status.erases
-        assert (after[0] - before[0], after[1] - before[1]) == (programs, erases)
+@pytest.mark.slow
+def test_cut_everywhere() -> None:
+    """Before and behind every flash command of every operation, and at two random moments inside."""
+    trial = Trial(1, seed=1)
+    campaign_device.cuts(trial)
+    print(f"{trial.tried} cuts: {trial.notes}")
+    assert not trial.lost
+    assert trial.tried >= 4 * sum(map(sum, COMMANDS.values()))
 
 
 def test_cut_again_while_the_cut_is_tidied_up() -> None:
@@ -75,13 +70,9 @@ def test_cut_again_while_the_cut_is_tidied_up() -> None:
     for number in (1, 2):
         for fraction in FRACTIONS:
             twin, (far,) = scene(sessions=4)
-            arm(twin, PROGRAM, number, 0.5)
+            twin.arm(PROGRAM, number, 0.5)
             assert twin.cut(far.start(), peer=True)
-            twin.device.power_on()
-            arm(twin, PROGRAM, 1, fraction)
-            twin._run_device()
-            assert not twin.device.status.powered, "nothing was tidied up"
-            twin.device.power_on()
+            assert twin.boot_cut(PROGRAM, 1, fraction), "nothing was tidied up"
             twin.boot()
             assert epoch(twin) in (4, 5)
             recovers(twin, far)
@@ -112,68 +103,3 @@ def test_slot_that_does_not_keep() -> None:
     )
     twin.boot()
     assert epoch(twin) == 6
-
-
-@pytest.mark.parametrize("kind", [PROGRAM, ERASE])
-def test_cut_in_an_import(kind: str) -> None:
-    """Pair index, peer record, wrap key: afterwards the pairing is there, or the same puzzle can be imported again."""
-    for number in range(1, {PROGRAM: 6, ERASE: 4}[kind] + 1):
-        twin, (first,) = scene()
-        far = Far(b"another1")
-        message, _ = far.puzzle(twin.entry)
-        arm(twin, kind, number, 0.5)
-        assert twin.cut(bytes([Opcode.IMPORT]) + message), f"no {kind} {number}"
-        twin.boot()
-        twin.admin(bytes([Opcode.IMPORT]) + message)
-        assert twin.command(Opcode.PEER, b"\1")[0] == PeerState.LIVE
-        establish(twin, far, 1)
-        establish(twin, first)
-
-
-def test_cut_in_a_revocation() -> None:
-    for number in (1, 2, 3):
-        for fraction in FRACTIONS:
-            twin, (far,) = scene()
-            establish(twin, far)
-            message, _ = make_revocation(twin.entry, far.entry.device_id)
-            arm(twin, PROGRAM, number, fraction)
-            assert twin.cut(bytes([Opcode.IMPORT]) + message)
-            twin.boot()
-            twin.admin(bytes([Opcode.IMPORT]) + message)
-            assert twin.command(Opcode.PEER, b"\0")[0] == PeerState.REVOKED
-
-
-ENROLLMENT = [(ERASE, 1), (PROGRAM, 1), (ERASE, 3), (PROGRAM, 3), (PROGRAM, 4)]
-ENROLLMENT_REST = [(ERASE, 2), (ERASE, 4), (ERASE, 5), (PROGRAM, 2)]
-
-
-@pytest.mark.parametrize(
-    ("kind", "number"),
-    [*ENROLLMENT[-2:], *(pytest.param(*case, marks=pytest.mark.slow) for case in (*ENROLLMENT[:-2], *ENROLLMENT_REST))],
-)
-def test_cut_in_an_enrollment(kind: str, number: int) -> None:
-    """Enrolled or in the factory state; from there an enrollment works."""
-    twin = Twin(1)
-    twin.hold()
-    entry, e3 = finish_enrollment(b"N" * 16, twin.begin_enrollment())
-    arm(twin, kind, number, 0.6)
-    assert twin.cut(bytes([Opcode.ENROLL_CONFIRM]) + e3), f"no {kind} {number}"
-    twin.boot()
-    if state(twin) is DeviceStateCode.FACTORY:
-        entry = twin.enroll()
-    far = Far(b"somebody")
-    message, _ = far.puzzle(entry)
-    twin.command(Opcode.IMPORT, message)
-    establish(twin, far)
-
-
-@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow), 3])
-def test_cut_in_a_reset(number: int) -> None:
-    """The plain record goes first: what was there cannot be opened any more, and the next enrollment erases it."""
-    twin, _ = scene()
-    arm(twin, ERASE, number, 0.97)
-    assert twin.cut(bytes([Opcode.IMPORT]) + make_reset(twin.entry))
-    twin.boot()
-    if state(twin) is DeviceStateCode.FACTORY:
-        twin.enroll()
-        assert bytes(twin.device.flash[PEER_BASE:]) == BLANK[PEER_BASE:]
