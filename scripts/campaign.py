@@ -60,7 +60,12 @@ class Campaign:
         return found
 
 
-CAMPAIGNS: tuple[Campaign, ...] = (Campaign("device-steps", "steps", 1_000_000, "host.tests.campaign_device:steps"),)
+CAMPAIGNS: tuple[Campaign, ...] = (
+    Campaign("device-steps", "steps", 1_000_000, "host.tests.campaign_device:steps"),
+    Campaign("device-cuts", "power cuts", 3_000, "host.tests.campaign_device:cuts"),
+    Campaign("peer-frames", "frames", 1_000_000, "host.tests.campaign_device:peer_frames"),
+    Campaign("admin-frames", "frames", 1_000_000, "host.tests.campaign_device:admin_frames"),
+)
 """All of them, in the order in which they run."""
 
 

@@ -11,6 +11,7 @@ from ringpair_protocol import ascon
 
 from host.tests.cuts import OPERATIONS, boundaries, counts, cut
 from host.tests.story import RULES, Dice, Story
+from host.tests.worthless import EVERY, PORTS, STATES, genuine
 from scripts.campaign import Trial
 
 STEPS_OF_A_STORY = 2000
@@ -82,3 +83,29 @@ def cuts(trial: Trial) -> None:
         while trial.left:
             attempt(*source.choice(commands), source.random(), source)
         trial.notes["inside"] = trial.tried - int(trial.notes["at boundaries"])
+
+
+def frames_on(trial: Trial, port: str) -> None:
+    """Random and mutated frames on one port, in every state in which a device can be."""
+    source, recorded = random.Random(trial.seed), genuine()
+    number = 0
+    with remembered():
+        while trial.left:
+            state = list(STATES)[number % len(STATES)]
+            line, number = PORTS[port](source, state, recorded), number + 1
+            before = trial.tried
+            for step in range(min(STATES[state][1], trial.left)):
+                trial.count(line.one())
+                if step % EVERY == EVERY - 1:
+                    line.settle()
+            line.settle()
+            line.twin.close()
+            trial.notes[state] = int(trial.notes.get(state, 0)) + trial.tried - before
+
+
+def admin_frames(trial: Trial) -> None:
+    frames_on(trial, "admin")
+
+
+def peer_frames(trial: Trial) -> None:
+    frames_on(trial, "peer")

@@ -15,6 +15,7 @@ from ringpair_protocol.frames import MAX_PAYLOAD, ErrorKind
 from ringpair_protocol.pairing import start_enrollment
 from ringpair_protocol.records import DEVICE_BASE
 
+from host.tests import worthless
 from host.tests.rig_device import Far, Twin, establish, scene
 
 
@@ -212,3 +213,13 @@ def test_every_length_of_every_command(state: Callable[[], Twin]) -> None:
         for length in set(range(MAX_PAYLOAD)) - lengths:
             twin.command(opcode, bytes(length), Code.BAD_LENGTH)
     answers(twin)
+
+
+@pytest.mark.parametrize("state", worthless.STATES)
+@pytest.mark.parametrize("port", worthless.PORTS)
+def test_worthless_frames(port: str, state: str) -> None:
+    """A sample of what `make campaign` tries by the million."""
+    source = random.Random(f"{port} {state}")
+    line = worthless.PORTS[port](source, state, worthless.genuine())
+    assert sum(line.one() for _ in range(120)) > 60
+    line.settle()
