@@ -1,0 +1,5 @@
+"""What the linker refuses."""
+
+
+def check(code):
+    """All checks."""

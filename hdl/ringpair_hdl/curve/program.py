@@ -1,0 +1,71 @@
+"""The program of the curve engine: all parts, and which command goes where."""
+
+from functools import cache
+
+from .assembler import Code, L, Program
+from .commands import Command, OnElement
+from .common import common_leaves
+from .elements import Element as E
+from .field import field_leaves, inversion
+from .isa import Pre
+from .ladder import ladder
+from .sha512 import sha512
+
+__all__ = ["curve_program"]
+
+ROUTINES = {
+    Command.CLEAR: "clear",
+    Command.STATUS: "status",
+    Command.HASH_START: "hash_start",
+    Command.HASH: "hash",
+    Command.HASH_PREFIXED: "hash_prefixed",
+    Command.HASH_FINISH: "hash_finish",
+    Command.X25519: "x25519",
+    Command.X25519_BASE: "x25519_base",
+    OnElement.LOAD: "load",
+    OnElement.READ: "read",
+    OnElement.HASH: "hash_element",
+    OnElement.PUT: "put",
+    OnElement.GET: "get",
+}
+
+
+@cache
+def curve_program() -> Code:
+    """Assembled and checked."""
+    p = Program()
+    with p.leaf("end"):  # the flag is always 0 between commands
+        p.acc(pre=Pre.ZERO, flag=True)
+        p.done()
+        p.label("rest")
+        p.idle()
+    with p.leaf("unknown"):
+        p.done()
+        p.jump("rest")
+    common_leaves(p)
+    field_leaves(p)
+    sha512(p)
+    inversion(p)
+    ladder(p)
+    with p.routine("boot", secret=True):
+        p.enter("overwrite")
+        p.jump("rest")
+    with p.routine("wipe", secret=True):
+        p.enter("overwrite")
+        p.jump("rest")
+    with p.routine("clear", secret=True):
+        p.enter("overwrite")
+        p.jump("end")
+    with p.routine("overwrite", secret=True):
+        p.enter("flag_off")
+        for element in range(32):
+            if element != E.SYSTEM:
+                p.call("wipe_element", element)
+        p.enter("wipe_system")
+        p.ret()
+    return p.link({place(command): routine for command, routine in ROUTINES.items()})
+
+
+def place(command: int) -> int:
+    """In the dispatch table."""
+    return command if command < 32 else 32 + (command >> 5)

@@ -1,0 +1,180 @@
+"""The curve engine, compiled: a command and its bytes in, bytes and cycles out."""
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ringpair.virtual import compile as compiler
+from ringpair_hdl.curve.commands import Command, OnElement
+from ringpair_hdl.curve.engine import CurveEngine
+
+BUILD = Path("build") / "curve"
+LIMIT = 4_000_000
+"""Cycles within which every command ends, or is given up."""
+
+HARNESS = r"""
+#include "MODEL"
+#include "SHIM"
+using Top = cxxrtl_design::p_top;
+
+static void edge(Top *t)
+{
+    t->p_clk.set<uint32_t>(0);
+    t->step();
+    t->p_clk.set<uint32_t>(1);
+    t->step();
+}
+
+static void settle(Top *t)
+{
+    t->p_clk.set<uint32_t>(0);
+    t->step();
+}
+
+extern "C" Top *create()
+{
+    Top *t = new Top();
+    t->p_rst.set<uint32_t>(0);
+    return t;
+}
+
+extern "C" void destroy(Top *t) { delete t; }
+
+extern "C" void idle(Top *t, long cycles, int clear)
+{
+    t->p_clear.set<uint32_t>(clear);
+    while (cycles--)
+        edge(t);
+    t->p_clear.set<uint32_t>(0);
+}
+
+// Runs a command; with `stall` the streams pause at random, one cycle in `stall`. Returns cycles, or -1.
+extern "C" long command(Top *t, int code, const uint8_t *in, long count, uint8_t *out, long *got, long limit, uint32_t stall)
+{
+    uint32_t noise = 0x9e3779b9 ^ stall;
+    long taken = 0, room = *got;
+    *got = 0;
+    t->p_cmd____payload.set<uint32_t>(code);
+    t->p_cmd____valid.set<uint32_t>(1);
+    bool offered = false, accepts = true;
+    for (long cycle = 1; cycle <= limit; cycle++) {
+        noise ^= noise << 13, noise ^= noise >> 17, noise ^= noise << 5;
+        bool pause = stall && noise % stall == 0;
+        offered = taken < count && (offered || !pause);
+        accepts = !(stall && (noise >> 16) % stall == 0);
+        t->p_i____valid.set<uint32_t>(offered);
+        t->p_i____payload.set<uint32_t>(offered ? in[taken] : 0);
+        t->p_o____ready.set<uint32_t>(accepts);
+        settle(t);
+        bool takes = offered && t->p_i____ready.get<uint32_t>();
+        bool done = t->p_cmd____ready.get<uint32_t>();
+        if (accepts && t->p_o____valid.get<uint32_t>() && *got < room)
+            out[(*got)++] = t->p_o____payload.get<uint32_t>();
+        edge(t);
+        if (takes)
+            taken++, offered = false;
+        if (done) {
+            t->p_cmd____valid.set<uint32_t>(0);
+            t->p_i____valid.set<uint32_t>(0);
+            return taken == count ? cycle : -2;
+        }
+    }
+    return -1;
+}
+"""
+
+
+def library(component=None) -> Path:
+    """Compile an engine, or what has C++ of its own (attribute ``cxx``); cached by content."""
+    component = CurveEngine() if component is None else component
+    cxx = getattr(component, "cxx", None)
+    text = compiler_netlist(component) if cxx is None else cxx.encode()
+    tools = compiler._tools()
+    key = hashlib.sha256(b"\0".join([text, HARNESS.encode(), *(part.encode() for part in tools.identity)])).hexdigest()
+    target = BUILD / f"{key[:20]}.so"
+    if target.exists():
+        return target
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as name:
+        folder = Path(name)
+        if cxx is None:
+            _, cxx = compiler._translate(text, folder, tools, compiler.quiet)
+        (folder / "model.cc").write_text(cxx)
+        shim = compiler.HARNESS / "shim.cc"
+        source = folder / f"bench-{key[:20]}.cc"
+        source.write_text(HARNESS.replace("MODEL", "model.cc").replace("SHIM", str(shim)))
+        command = [*tools.compiler, *compiler.COMPILER_FLAGS, f"-I{tools.headers}", f"-I{folder}", str(source)]
+        subprocess.run([*command, "-o", str(folder / "bench.o")], check=True)
+        subprocess.run([*tools.linker, "-shared", str(folder / "bench.o"), "-lm", "-o", str(folder / "b.so")], check=True)
+        os.replace(folder / "b.so", target)
+    return target
+
+
+def compiler_netlist(component) -> bytes:
+    from amaranth.back import rtlil
+
+    return rtlil.convert(component, name="top", emit_src=False).encode()
+
+
+class Engine:
+    """One engine, from power-up.
+
+    Attributes
+    ----------
+    cycles : int
+        Of the last command.
+    """
+
+    def __init__(self, path: Path | None = None, *, stall: int = 0):
+        self.native = ctypes.CDLL(str((path or library()).resolve()))
+        self.native.create.restype = self.native.command.restype
+        self.native.create.restype = ctypes.c_void_p
+        self.native.command.restype = ctypes.c_long
+        arguments = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_long, ctypes.c_char_p]
+        self.native.command.argtypes = [*arguments, ctypes.POINTER(ctypes.c_long), ctypes.c_long, ctypes.c_uint32]
+        self.native.idle.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_int]
+        self.native.destroy.argtypes = [ctypes.c_void_p]
+        self.handle = self.native.create()
+        self.stall = stall
+        self.cycles = 0
+        self.spent = 0
+
+    def close(self):
+        self.native.destroy(self.handle)
+
+    def command(self, code: int, data: bytes = b"", *, limit: int = LIMIT) -> bytes:
+        """Run a command; AssertionError if it does not end, or not with all its bytes taken."""
+        out, got = ctypes.create_string_buffer(256), ctypes.c_long(256)
+        self.cycles = self.native.command(self.handle, int(code), data, len(data), out, got, limit, self.stall)
+        assert self.cycles != -1, f"command {code:#x} did not end within {limit} cycles"
+        assert self.cycles > 0, f"command {code:#x} ended before it took its {len(data)} bytes"
+        self.spent += self.cycles
+        return out.raw[: got.value]
+
+    def idle(self, cycles: int = 1, *, clear: bool = False):
+        self.native.idle(self.handle, cycles, clear)
+
+    # ------------------------------------------------------------------------------------------------ in words
+    def load(self, element: int, value: bytes):
+        self.command(OnElement.LOAD | element, value)
+
+    def read(self, element: int) -> bytes:
+        return self.command(OnElement.READ | element)
+
+    def status(self) -> int:
+        (status,) = self.command(Command.STATUS)
+        return status
+
+    def absorb(self, message: bytes):
+        """HASH in pieces of at most 255 bytes."""
+        for piece in (message[at : at + 255] for at in range(0, len(message), 255)):
+            self.command(Command.HASH, bytes([len(piece), *piece]))
+
+    def sha512(self, message: bytes) -> bytes:
+        self.command(Command.HASH_START)
+        self.absorb(message)
+        self.command(Command.HASH_FINISH)
+        return self.read(10) + self.read(11)
