@@ -71,9 +71,10 @@ def floorplan_of(data: Dataset) -> str | None:
 
 def _parts(data: Dataset) -> Iterator[Dataset]:
     """The data sets that one is made of, as captured."""
-    from ringpair.measure.dataset import FirstRings, Joined
+    from ringpair.measure.dataset import FirstRings
+    from ringpair.measure.joined import Conditions, Joined
 
-    if isinstance(data, Joined):
+    if isinstance(data, Joined | Conditions):
         for part in data.parts:
             yield from _parts(part)
     else:
