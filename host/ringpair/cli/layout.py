@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ringpair.errors import UsageError
 
-from .metrics import add_data, open_data
+from .metrics import add_data, open_data, open_runner
 from .output import Output
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.folds < 2:
         raise UsageError(f"--folds must be 2 or more, not {arguments.folds}: no table is judged on its own chips")
-    layout = learn_layout(data, arguments.version, arguments.folds)
+    with open_runner(arguments) as run:
+        layout = learn_layout(data, arguments.version, arguments.folds, run=run)
     if (floorplan := floorplan_of(data)) is not None:
         layout = replace(layout, floorplan=floorplan)
     write_layout(arguments.output, layout)

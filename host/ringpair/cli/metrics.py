@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from .output import Output
 if TYPE_CHECKING:
     from ringpair.measure.dataset import Dataset
     from ringpair.measure.evaluate import Options
+    from ringpair.measure.work import Runner
 
 HELP = "uniqueness, reliability, entropy and more of measured rings"
 
@@ -53,6 +56,9 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "files", nargs="+", type=Path, metavar="FILE", help=".parquet, .npz, .h5, .csv (one chip a file), or a folder"
     )
     parser.add_argument("--rings", type=int, metavar="N", help="use only the first N rings of each chip")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on the Dask cluster of this scheduler, such as tcp://HOST:8786"
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +90,22 @@ def open_data(arguments: argparse.Namespace) -> Dataset:
         from ringpair.measure.readers import open_files
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed: pip install 'ringpair[measure]'") from error
-    return open_files(arguments.files, arguments.rings)
+    paths = [path.absolute() for path in arguments.files] if arguments.scheduler else arguments.files
+    return open_files(paths, arguments.rings)
+
+
+@contextmanager
+def open_runner(arguments: argparse.Namespace) -> Iterator[Runner]:
+    """What makes the sums: this process, or the cluster of --scheduler."""
+    if arguments.scheduler is None:
+        from ringpair.measure.work import here
+
+        yield here
+    else:
+        from ringpair.measure.cluster import Cluster
+
+        with Cluster(arguments.scheduler) as cluster:
+            yield cluster
 
 
 def make_options(arguments: argparse.Namespace, data: Dataset, **more: Any) -> Options:
@@ -124,8 +145,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     chosen = (METHODS[arguments.method],) if arguments.method else possible_methods(data)
     options = make_options(arguments, data, methods=chosen, failure=arguments.failure)
-    with Progress(output) as progress:
-        result = evaluate(data, options, progress)
+    with open_runner(arguments) as run, Progress(output) as progress:
+        result = evaluate(data, options, progress, run)
     for note in result["notes"]:
         output.note(note)
     if arguments.method:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ringpair.errors import RingpairError
 
-from .metrics import Progress, add_data, add_options, make_options, open_data
+from .metrics import Progress, add_data, add_options, make_options, open_data, open_runner
 from .output import Output
 
 HELP = "a page with all metrics and figures of measured rings"
@@ -33,12 +33,12 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     methods = possible_methods(data)
     options = make_options(arguments, data, methods=methods, failure=True)
-    with Progress(output) as progress:
-        result = evaluate(data, options, progress)
+    with open_runner(arguments) as run, Progress(output) as progress:
+        result = evaluate(data, options, progress, run)
         without = None
         if "device" in methods and result["methods"]["device"]["layout"] != "no table":
             bare = replace(options, methods=("device",), folds=0, tables=None, sigma_ppm=None, die=False, failure=False)
-            without = evaluate(data, bare, progress)["methods"]["device"]
+            without = evaluate(data, bare, progress, run)["methods"]["device"]
     figures = all_figures(result)
     title = arguments.title or "Ring-oscillator PUF: " + Path(data.name).name
     try:

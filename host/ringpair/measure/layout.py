@@ -19,6 +19,7 @@ from ringpair_protocol import puf
 from .dataset import DataError, Dataset
 from .evaluate import Options, evaluate
 from .survey import Tables, survey
+from .work import Runner, here
 
 __all__ = ["LearnedLayout", "learn_layout", "read_layout", "write_layout"]
 
@@ -77,7 +78,9 @@ class LearnedLayout:
         return Tables(np.array(self.entries)[None, None], np.array([[self.sigma_ppm]]))
 
 
-def learn_layout(data: Dataset, version: int = 1, folds: int = 4, replicates: int = 400) -> LearnedLayout:
+def learn_layout(
+    data: Dataset, version: int = 1, folds: int = 4, replicates: int = 400, run: Runner = here
+) -> LearnedLayout:
     """Learn a table from all chips, and judge such tables by cross-validation.
 
     Raises
@@ -95,7 +98,7 @@ def learn_layout(data: Dataset, version: int = 1, folds: int = 4, replicates: in
         raise DataError(
             f"{data.name} has {data.chips} chips; a layout table of {folds} folds needs {2 * folds}, better 30"
         )
-    sums = survey(data, 1)
+    sums = survey(data, 1, run=run)
     table = Tables.learned(sums)
     if table.clipped:
         worst = int(np.argmax(np.abs(sums.pattern)))
@@ -104,7 +107,9 @@ def learn_layout(data: Dataset, version: int = 1, folds: int = 4, replicates: in
             f"{sums.deviation.mean():.2%}; a table holds ±3.1 % and a spread of up to 1 %: leave such rings out"
         )
     judged = {
-        name: evaluate(data, Options(("device",), number, replicates=replicates, die=False))["methods"]["device"]
+        name: evaluate(data, Options(("device",), number, replicates=replicates, die=False), run=run)["methods"][
+            "device"
+        ]
         for name, number in (("with_table", folds), ("without_table", 0))
     }
     figures = {

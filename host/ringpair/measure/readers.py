@@ -190,7 +190,9 @@ class NpzChips(Dataset):
                         values = np.frombuffer(file.read(math.prod(here) * dtype.itemsize), dtype).reshape(here)
                     yield Batch(first, self._ids[first : first + size], values[:, None])
         except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"cannot read {self.name} ({error}): the file was cut short or damaged") from error
+            raise DataError(
+                f"cannot read {self.name} ({error}): the file is gone, was cut short or is damaged"
+            ) from error
 
     def names(self) -> list[str]:
         return list(self._ids)
