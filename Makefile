@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test slow campaign lint figures clean icarus
+.PHONY: demo test slow campaign lint figures bench clean icarus
 
 demo: $(VENV)/virtual
 	@$(BIN)/ringpair demo
@@ -26,6 +26,13 @@ lint: $(VENV)/test
 # Cycles of the device, printed as a table (see docs/protocol.md).
 figures: $(VENV)/virtual
 	$(BIN)/python scripts/bench_device.py
+
+# The metrics beside those of pypuf, and their memory and time by number of boards (see docs/puf-evaluation.md).
+# pypuf wants a TensorFlow that no current Python has; its metrics work without.
+bench: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pypuf==3.2.1
+	$(BIN)/python scripts/bench_measure.py
+	$(BIN)/python scripts/bench_scale.py run
 
 # A virtual environment with what the target needs; made anew when pyproject.toml changes.
 $(VENV)/virtual $(VENV)/test $(VENV)/campaign: $(VENV)/%: pyproject.toml

@@ -108,7 +108,7 @@ class ParquetFile(Dataset):
         import pyarrow.parquet as pq
 
         try:
-            return pq.ParquetFile(self.name)
+            return pq.ParquetFile(self.name, pre_buffer=False)  # which would keep all that was read
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"cannot read {self.name}: {error}; expected a Parquet file of this project") from error
 
