@@ -23,6 +23,7 @@ from pathlib import Path
 from ringpair.demo import Demo
 from ringpair.stage import stored_for_peers
 from ringpair.virtual import Design, NoiseSource, Pair, Parameters, Silicon, SimulatedDevice, Stop, build
+from ringpair.virtual.rings import Rings
 from ringpair.virtual.silicon import rings_of
 from ringpair_protocol import frames
 from ringpair_protocol.admin import REPLY, Carrier, Code, Event, Opcode, Status
@@ -63,12 +64,19 @@ class Figure:
 
 
 class Host:
-    """A host at the admin port of a device in this process."""
+    """A host at the admin port of a device in this process; without other silicon, that of the model."""
 
-    def __init__(self, library: Path, seed: int, flash: bytes | None = None, baud: int | None = None):
+    def __init__(
+        self,
+        library: Path,
+        seed: int,
+        flash: bytes | None = None,
+        baud: int | None = None,
+        silicon: Rings | None = None,
+    ):
         lines = {} if baud is None else {"admin_baud": baud, "peer_baud": baud}
         parameters = Parameters(seed=seed, **lines)
-        rings = rings_of(Silicon(seed=seed), parameters)
+        rings = silicon or rings_of(Silicon(seed=seed), parameters)
         self.device = SimulatedDevice(library, parameters, flash=flash, rings=rings, noise=NoiseSource())
         self.decoder = frames.Decoder()
         self.events: list[bytes] = []
@@ -89,12 +97,23 @@ class Host:
 
     def ask(self, opcode: Opcode, body: bytes = b"") -> bytes:
         """The body of the reply, which must be OK; the device runs alone meanwhile."""
+        self._await(opcode, body)
+        return self.reply(opcode)
+
+    def code(self, opcode: Opcode, body: bytes = b"") -> Code:
+        """The code of the reply."""
+        self._await(opcode, body)
+        reply = self.replies.pop(0)
+        if reply[0] != REPLY | opcode:
+            raise RuntimeError(f"expected a reply to {opcode.name}, got {reply.hex()}")
+        return Code(reply[1])
+
+    def _await(self, opcode: Opcode, body: bytes) -> None:
         self.say(opcode, body)
         while not self.replies:
             if self.device.run(MINUTE, admin=1) is not Stop.BYTES:
                 raise RuntimeError(f"no reply to {opcode.name} within a minute")
             self.listen()
-        return self.reply(opcode)
 
     def reply(self, opcode: Opcode) -> bytes:
         """The body of the oldest reply."""
