@@ -36,6 +36,7 @@ def moving(p: Program):
     with p.leaf("double"):  # modulo 2^256; the flag is the top bit
         p.zero()
         p.sum(PV(), PV(), PV(), repeat=16, flag=True)
+        p.wait(1)
         p.ret()
     with p.leaf("flag_off"):
         p.acc(pre=Pre.ZERO, flag=True)
@@ -67,7 +68,8 @@ def comparing(p: Program):
         p.carry(Q1_LIMB)
         p.wait(1)
         p.term(Q_LIMB, sub=True, pre=Pre.ZERO)
-        p.term(Q1_LIMB, sub=True, flag=True, pre=Pre.SHIFT, w=Q_LIMB)
+        p.term(Q1_LIMB, Q_LIMB, sub=True, flag=True)
+        p.wait(1)
         p.ret()
     with p.leaf("refuse_equal"):
         verdict(p, equal=True)

@@ -5,10 +5,14 @@ from functools import cache
 from .assembler import Code, L, Program
 from .commands import Command, OnElement
 from .common import common_leaves
+from .ed25519 import ed25519
+from .edwards import edwards
 from .elements import Element as E
+from .elligator import elligator
 from .field import field_leaves, inversion
 from .isa import Pre
 from .ladder import ladder
+from .scalar import scalar_arithmetic
 from .sha512 import sha512
 
 __all__ = ["curve_program"]
@@ -22,6 +26,13 @@ ROUTINES = {
     Command.HASH_FINISH: "hash_finish",
     Command.X25519: "x25519",
     Command.X25519_BASE: "x25519_base",
+    Command.ELLIGATOR: "elligator",
+    Command.KEY: "key",
+    Command.SIGN_BEGIN: "sign_begin",
+    Command.SIGN_COMMIT: "sign_commit",
+    Command.SIGN_END: "sign_end",
+    Command.VERIFY_BEGIN: "verify_begin",
+    Command.VERIFY_END: "verify_end",
     OnElement.LOAD: "load",
     OnElement.READ: "read",
     OnElement.HASH: "hash_element",
@@ -47,6 +58,10 @@ def curve_program() -> Code:
     sha512(p)
     inversion(p)
     ladder(p)
+    elligator(p)
+    scalar_arithmetic(p)
+    edwards(p)
+    ed25519(p)
     with p.routine("boot", secret=True):
         p.enter("overwrite")
         p.jump("rest")
