@@ -80,6 +80,8 @@ class Instruction:
         Of computing words; None where it does not count.
     reveal : str
         Why the outcome may become public.
+    swaps : bool
+        Of a call: elements below 4 may change places by the flag.
     """
 
     kind: Kind
@@ -98,6 +100,7 @@ class Instruction:
     repeat: int = 1
     pointers: tuple[int, int, int] = (0, 0, 0)
     reveal: str | None = None
+    swaps: bool = False
 
     def encode(self, labels) -> int:
         """The word."""
@@ -136,12 +139,18 @@ class Code:
         Addresses by name.
     secret : frozenset of str
         Routines that secrets pass through.
+    resumed : frozenset of str
+        Commands that go on with what the one before left in the working elements.
+    anywhere : frozenset of str
+        Leaves that may write to any element.
     """
 
     words: list[int]
     listing: list[Instruction | None]
     labels: dict[str, int]
     secret: frozenset[str]
+    resumed: frozenset[str]
+    anywhere: frozenset[str]
 
 
 class Program:
@@ -153,30 +162,36 @@ class Program:
         self._section: list[Instruction] | None = None
         self._name = ""
         self._places: dict[str, tuple[list[Instruction], int]] = {}
-        self._public: set[str] = set()
-        self._names: list[str] = []
+        self._marks: dict[str, set[str]] = {"secret": set(), "resumed": set(), "anywhere": set()}
+        self._swaps = False
 
     # ------------------------------------------------------------------------------------------------ structure
     @contextmanager
-    def leaf(self, name: str) -> Iterator[None]:
-        """What computes. Its branches must depend on nothing secret."""
-        with self._part(name, self.leaves):
+    def leaf(self, name: str, **marks: bool) -> Iterator[None]:
+        """What computes. Its branches must depend on public limbs only.
+
+        Marks: `resumed`, a command that goes on with what the one before left in the working elements; `anywhere`, it
+        may write to any element.
+        """
+        with self._part(name, self.leaves, secret=True, **marks):
             yield
 
     @contextmanager
-    def routine(self, name: str, *, secret: bool) -> Iterator[None]:
-        """What calls. A secret one may branch on public limbs only."""
-        if not secret:
-            self._public.add(name)
-        with self._part(name, self.routines):
+    def routine(self, name: str, *, secret: bool, swaps: bool = False, **marks: bool) -> Iterator[None]:
+        """What calls. A secret one may branch on public limbs only; in one that `swaps` all calls do."""
+        self._swaps = swaps
+        with self._part(name, self.routines, secret=secret, **marks):
             yield
+        self._swaps = False
 
     @contextmanager
-    def _part(self, name, section):
+    def _part(self, name, section, **marks):
         if self._section is not None:
             raise ValueError(f"{name!r} begins within {self._name!r}")
         self._section, self._name = section, name
-        self._names.append(name)
+        for mark, given in marks.items():
+            if given:
+                self._marks[mark].add(name)
         self.label(name)
         yield
         self._section = None
@@ -272,8 +287,9 @@ class Program:
         self._emit(Instruction(Kind.X, self._name, repeat=cycles))
 
     # ------------------------------------------------------------------------------------------------ control
-    def _control(self, op, target=None, pointers=(0, 0, 0)):
-        self._emit(Instruction(Kind.CONTROL, self._name, op=op, target=target, pointers=pointers))
+    def _control(self, op, target=None, pointers=(0, 0, 0), swaps=False):
+        swaps = swaps or self._swaps
+        self._emit(Instruction(Kind.CONTROL, self._name, op=op, target=target, pointers=pointers, swaps=swaps))
 
     def idle(self):
         self._control(Op.IDLE)
@@ -313,9 +329,9 @@ class Program:
         """Call with the pointers as they are."""
         self._control(Op.CALL, target)
 
-    def call(self, target, w=0, a=0, b=0, *, square=False):
-        """Call with pointers: the element to write and the operands."""
-        self._control(Op.SQUARE if square else Op.POINT, target, (a, b, w))
+    def call(self, target, w=0, a=0, b=0, *, square=False, swaps=False):
+        """Call with pointers: the element to write and the operands. `swaps`: those below 4 as the flag says."""
+        self._control(Op.SQUARE if square else Op.POINT, target, (a, b, w), swaps)
 
     @contextmanager
     def times(self, count: int) -> Iterator[None]:
@@ -352,6 +368,6 @@ class Program:
             if instruction is not None and instruction.target is not None and instruction.target not in labels:
                 raise ValueError(f"there is no label {instruction.target!r}, which {instruction.routine!r} goes to")
         words = [0 if instruction is None else instruction.encode(labels) for instruction in listing]
-        code = Code(words, listing, labels, frozenset(self._names) - frozenset(self._public))
+        code = Code(words, listing, labels, **{mark: frozenset(names) for mark, names in self._marks.items()})
         check(code)
         return code

@@ -25,7 +25,7 @@ def moving(p: Program):
         p.zero()
         p.term(PV(), PV(), repeat=16)
         p.ret()
-    with p.leaf("wipe_element"):
+    with p.leaf("wipe_element", anywhere=True):
         p.zero()
         p.carry(PV(), repeat=16)
         p.ret()

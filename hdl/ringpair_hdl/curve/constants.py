@@ -1,5 +1,6 @@
 """Numbers of the standards, and the read-only half of the memory that holds them."""
 
+import hashlib
 import math
 
 __all__ = ["BASE_Y", "D", "L", "P", "Rom", "SQRT_M1", "base_x", "limbs", "rom_words"]
@@ -12,6 +13,7 @@ SQRT_M1 = pow(2, (P - 1) // 4, P)
 BASE_Y = 4 * pow(5, -1, P) % P
 BASE_U, BASE_V = 9, 14781619447589544791020593568409986887264606134616475288964881837755586237401
 """Base point of Curve25519 (RFC 7748, section 4.1)."""
+MONTGOMERY_A = 486662
 A24 = 60833
 """(486662 + 2) / 8, half of the ladder's constant."""
 LIMBS = 16
@@ -74,7 +76,17 @@ class Rom:
     BASE = 61  # three: y - x, y + x, 2dxy
 
 
-SMALL = (1, 2, 8, 9, 16, 32, 256, 512, 7680, 0x3FFF, 0x4000, 0x7FFF, 0x8000, A24, 0xFFF8, 0xFFFF)
+
+def known_answer() -> int:
+    """Sum of the limbs of what the self-test computes: Elligator 2 of SHA-512 of nothing, modulo L."""
+    u = int.from_bytes(hashlib.sha512().digest(), "little") % L
+    one = -MONTGOMERY_A * pow(1 + 2 * u * u, -1, P) % P
+    square = pow(one**3 + MONTGOMERY_A * one**2 + one, (P - 1) // 2, P) in (0, 1)
+    return sum(limbs(one if square else (-one - MONTGOMERY_A) % P)) % 2**16
+
+
+KNOWN_ANSWER = known_answer()
+SMALL = (1, 2, 8, 16, 32, 256, 512, 7680, 0x3FFF, 0x4000, 0x7FFF, 0x8000, A24, 0xFFF8, 0xFFFF, KNOWN_ANSWER)
 """Constants of one limb."""
 
 

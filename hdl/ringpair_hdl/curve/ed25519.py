@@ -44,7 +44,7 @@ def sign(p: Program):
         p.enter("begin")
         absorb(p, E.PREFIX)
         p.jump("end")
-    with p.routine("sign_commit", secret=True):
+    with p.routine("sign_commit", secret=True, resumed=True):
         p.enter("digest")
         p.enter("reduce_digest")
         p.call("copy", E.NONCE, 0, LOW)
@@ -52,7 +52,7 @@ def sign(p: Program):
         p.enter("multiple")
         p.call("copy", E.R, 0, E.E11)
         p.jump("verify_begin")
-    with p.routine("sign_end", secret=True):  # S = nonce + challenge · secret
+    with p.routine("sign_end", secret=True, resumed=True):  # S = nonce + challenge · secret
         p.enter("digest")
         p.enter("reduce_digest")
         p.call("product", 0, LOW, E.SCALAR)
@@ -73,7 +73,7 @@ def verify(p: Program):
         p.enter("begin")
         absorb(p, E.R, E.PUBLIC)
         p.jump("end")
-    with p.routine("verify_end", secret=False):
+    with p.routine("verify_end", secret=False, resumed=True):
         p.enter("digest")
         p.enter("reduce_digest")
         p.call("copy", E.CHALLENGE, 0, LOW)

@@ -6,7 +6,7 @@ commands: no routine writes there. See `commands.py` for which routine takes wha
 
 from enum import IntEnum
 
-__all__ = ["Element", "KEPT", "WORKING"]
+__all__ = ["KEPT", "RESERVED", "SWAPPED", "WORKING", "Element"]
 
 
 class Element(IntEnum):
@@ -64,6 +64,8 @@ class Element(IntEnum):
 WORKING = range(12)
 KEPT = range(20, 28)
 RESERVED = range(28, 32)
+SWAPPED = 4
+"""Elements below this one change places in pairs while the flag is set: 0 and 1, 2 and 3."""
 
 Q, Q1, LENGTH, COUNT, STATUS = range(5)
 BROKEN = 15

@@ -50,7 +50,7 @@ def elligator(p: Program):
         p.call("mul", E.RESULT, E.T1, u)  # to the (p - 1)/2
         frozen(p, E.RESULT, E.RESULT)
         p.enter("is_not_square")
-        p.call("copy", u, 0, one)  # or the other
+        p.call("copy", u, 0, one, swaps=True)  # or the other
         p.enter("flag_off")
         frozen(p, E.RESULT, u)
         p.ret()

@@ -17,9 +17,6 @@ __all__ = ["CurveEngine"]
 BYTES = stream.Signature(8)
 LIMB = 16
 COUNTER = 8
-RING_ELEMENTS = 16
-SWAPPED = 4
-"""Elements below this one change places in pairs while the flag is set."""
 
 
 class CurveEngine(wiring.Component):

@@ -25,7 +25,8 @@ def ladder(p: Program):
         p.from_x(None, L(E.BITS, 15), pre=Pre.ZERO)
         p.ret()
     with p.leaf("nine"):  # X1 was 0
-        p.term(small(9), L(E.X1), pre=Pre.ZERO)
+        p.term(small(1), pre=Pre.ZERO)
+        p.term(small(8), L(E.X1), pre=Pre.HOLD)
         p.ret()
 
     with p.routine("x25519_base", secret=True):
@@ -56,7 +57,7 @@ def steps(p: Program):
     def square(w, of):
         p.call("mul", w, of, of, square=True)
 
-    with p.routine("ladder", secret=True):
+    with p.routine("ladder", secret=True, swaps=True):
         p.call("copy", E.X2, 0, Rom.ONE)
         p.call("copy", E.X3, 0, E.X1)
         p.call("wipe_element", E.Z2)

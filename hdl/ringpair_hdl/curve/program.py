@@ -13,6 +13,7 @@ from .field import field_leaves, inversion
 from .isa import Pre
 from .ladder import ladder
 from .scalar import scalar_arithmetic
+from .selftest import self_test
 from .sha512 import sha512
 
 __all__ = ["curve_program"]
@@ -62,9 +63,7 @@ def curve_program() -> Code:
     scalar_arithmetic(p)
     edwards(p)
     ed25519(p)
-    with p.routine("boot", secret=True):
-        p.enter("overwrite")
-        p.jump("rest")
+    self_test(p)
     with p.routine("wipe", secret=True):
         p.enter("overwrite")
         p.jump("rest")
@@ -77,6 +76,7 @@ def curve_program() -> Code:
             if element != E.SYSTEM:
                 p.call("wipe_element", element)
         p.enter("wipe_system")
+        p.enter("accept")
         p.ret()
     return p.link({place(command): routine for command, routine in ROUTINES.items()})
 

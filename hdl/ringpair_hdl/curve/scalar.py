@@ -78,5 +78,5 @@ def canonical(p: Program):
     p.call("copy", E.X2, 0, GIVEN)
     p.call("copy", E.X3, 0, LOW)
     p.call("minus", GIVEN, LOW, Rom.L)
-    p.call("copy", LOW, 0, E.X2)
+    p.call("copy", LOW, 0, E.X2, swaps=True)
     p.enter("flag_off")

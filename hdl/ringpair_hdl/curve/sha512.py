@@ -43,6 +43,8 @@ def start(p: Program):
         p.jump("end")
     with p.leaf("begin"):
         p.zero()
+        for element in range(E.SCHEDULE, E.SCHEDULE + 4):
+            p.carry(V(element), repeat=16)
         p.term(V(Rom.IV), V(E.CHAIN), repeat=16)
         p.zero()
         p.term(V(Rom.IV + 1), V(E.CHAIN + 1), repeat=16)
@@ -53,13 +55,13 @@ def start(p: Program):
 
 def messages(p: Program):
     """From the stream, from an element, from an element of another routine."""
-    with p.leaf("hash_prefixed"):
+    with p.leaf("hash_prefixed", resumed=True):
         p.byte(Q_LIMB, pre=Pre.ZERO)
         p.product(Q_LIMB_LATER(p), small(256), pre=Pre.ZERO)
         p.carry(COUNT_LIMB, reveal="a length")
         p.enter("absorb")
         p.jump("next byte")
-    with p.leaf("hash"):
+    with p.leaf("hash", resumed=True):
         p.byte(Q_LIMB, pre=Pre.ZERO)
         p.product(Q_LIMB_LATER(p), small(256), pre=Pre.ZERO)
         p.carry(COUNT_LIMB, reveal="a length")
@@ -71,7 +73,7 @@ def messages(p: Program):
         p.enter("absorb")
         p.jump("next byte")
 
-    with p.leaf("hash_element"):
+    with p.leaf("hash_element", resumed=True):
         p.enter("absorb_element")
         p.jump("end")
     with p.leaf("absorb_element"):
@@ -123,7 +125,7 @@ def absorb(p: Program):
 
 def finish(p: Program):
     """0x80, zeros up to 16 bytes before the end of a block, the length in bits; then the digest as numbers."""
-    with p.leaf("hash_finish"):
+    with p.leaf("hash_finish", resumed=True):
         p.enter("digest")
         p.jump("end")
     with p.leaf("digest"):
