@@ -86,7 +86,7 @@ def known_answer() -> int:
 
 
 KNOWN_ANSWER = known_answer()
-SMALL = (1, 2, 8, 16, 32, 256, 512, 7680, 0x3FFF, 0x4000, 0x7FFF, 0x8000, A24, 0xFFF8, 0xFFFF, KNOWN_ANSWER)
+SMALL = (1, 2, 8, 9, 16, 256, 512, 7680, 0x3FFF, 0x4000, 0x7FFF, 0x8000, A24, 0xFFF8, 0xFFFF, KNOWN_ANSWER)
 """Constants of one limb."""
 
 

@@ -51,9 +51,7 @@ def encode_multiple(p: Program):
         p.call("mul", w, a, b)
 
     with p.routine("multiple", secret=True):
-        p.call("wipe_element", E.X1)
-        p.enter("nine")
-        p.enter("ladder")
+        p.enter("base_ladder")
         mul(v1, E.X1, E.Z2)
         p.call("add", v2, E.X2, v1)
         p.call("sub", v3, E.X2, v1)

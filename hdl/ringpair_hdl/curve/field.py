@@ -5,7 +5,7 @@ estimate q of the quotient from the highest limbs, so that nothing has to be com
 """
 
 from .assembler import PL, PV, L, Program, V, small
-from .constants import A24
+from .constants import A24, BASE_U
 from .elements import Q
 from .elements import Element as E
 from .isa import Pre
@@ -17,11 +17,12 @@ TOP = 15
 
 
 def field_leaves(p: Program):
-    """w = a·b, a + b, a - b, 60833·a + b, a mod p."""
+    """w = a·b, a + b, a - b, 60833·a + b, 9·a + b, a mod p."""
     multiply(p)
     add(p)
     subtract(p)
-    multiply_a24_add(p)
+    multiply_small_add(p, "mul_a24_add", A24)
+    multiply_small_add(p, "mul_9_add", BASE_U)
     freeze(p)
 
 
@@ -81,10 +82,10 @@ def subtract(p: Program):
         p.ret()
 
 
-def multiply_a24_add(p: Program):
-    with p.leaf("mul_a24_add"):
+def multiply_small_add(p: Program, name: str, factor: int):
+    with p.leaf(name):
         p.zero()
-        p.product(PV(), small(A24), V(E.PRODUCT), repeat=16)
+        p.product(PV(), small(factor), V(E.PRODUCT), repeat=16)
         p.carry(L(E.PRODUCT_HIGH))
         p.wait(1)
         for pre in (Pre.ZERO, Pre.HOLD):

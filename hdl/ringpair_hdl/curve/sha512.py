@@ -77,7 +77,8 @@ def messages(p: Program):
         p.enter("absorb_element")
         p.jump("end")
     with p.leaf("absorb_element"):
-        p.term(small(32), COUNT_LIMB, pre=Pre.ZERO)
+        p.term(small(16), pre=Pre.ZERO)
+        p.term(small(16), COUNT_LIMB, pre=Pre.HOLD)
         p.wait(2)
         p.label("next byte of element")
         count_down(p)
