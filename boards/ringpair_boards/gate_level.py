@@ -7,7 +7,7 @@ runs it (``ringpair.virtual.build`` takes a `GateLevel`). CXXRTL itself is no us
 for the thousands of one-bit statements which the cells become, half a minute for these.
 
 The cells are those of Yosys's ``cells_sim.v``: combinational cells, registers with their initial zero, block RAM with
-its content. All must share one clock.
+its content, the DSP block in the one way it is used. All must share one clock.
 """
 
 import hashlib
@@ -30,6 +30,12 @@ from .virtual import virtual_board
 
 __all__ = ["GateLevel", "GateLevelError", "cell_models", "gate_level_board", "synthesize", "verilog"]
 
+DSP = "SB_MAC16"
+DSP_PARAMETERS = {
+    **dict.fromkeys(("TOPOUTPUT_SELECT", "BOTOUTPUT_SELECT", "TOPADDSUB_UPPERINPUT", "BOTADDSUB_UPPERINPUT"), 1),
+    **dict.fromkeys(("TOPADDSUB_LOWERINPUT", "BOTADDSUB_LOWERINPUT", "TOPADDSUB_CARRYSELECT"), 2),
+}
+"""The one way of use of the DSP block that is modeled: O = D +- A*B over 32 bits, registered. Others are 0."""
 REGISTER = re.compile(r"SB_DFF(E?)(SR|SS|)")
 """The registers that are modeled: positive edge, enable, synchronous reset or set, which the enable gates too."""
 DEFAULTS = {"E": "1", "RCLKE": "1", "WCLKE": "1"}
@@ -181,6 +187,7 @@ class GateLevel:
         self.luts: dict[str, Any] = {}
         self.registers: dict[str, Any] = {}
         self.rams: dict[str, Any] = {}
+        self.dsps: dict[str, Any] = {}
         for name, cell in netlist["cells"].items():
             kind = cell["type"]
             if kind in ("SB_LUT4", "SB_CARRY"):
@@ -189,20 +196,22 @@ class GateLevel:
                 self.registers[name] = cell
             elif kind == "SB_RAM40_4K":
                 self.rams[name] = cell
+            elif kind == DSP:
+                self.dsps[name] = _checked_dsp(name, cell)
             elif kind not in IGNORED:
                 raise GateLevelError(f"expected cells that are modeled, got the {kind} {name}: add it here")
         clock = self.ports["clk"][1]
-        for name, cell in {**self.registers, **self.rams}.items():
-            for pin in {"C", "RCLK", "WCLK"} & cell["connections"].keys():
+        for name, cell in {**self.registers, **self.rams, **self.dsps}.items():
+            for pin in _clock_pins(cell) & cell["connections"].keys():
                 if cell["connections"][pin] not in (clock, ["0"], ["x"]):
                     raise GateLevelError(f"expected the clock clk at {pin} of {name}, got another one")
         self.cxx = MODEL.format(
             ram=RAM,
             ports="\n    ".join(f"value<{len(bits)}> {_port(name)};" for name, (_, bits) in self.ports.items()),
             registers=len(self.registers),
-            rams="\n    ".join(self._ram_members()),
+            rams="\n    ".join([*self._ram_members(), *(f"uint32_t dsp{n} = 0;" for n in range(len(self.dsps)))]),
             combinational="\n        ".join([*self._sources(), *self._combinational(), *self._outputs()]),
-            edge="\n        ".join([*self._register_edges(), *self._ram_edges()]),
+            edge="\n        ".join([*self._register_edges(), *self._ram_edges(), *self._dsp_edges()]),
         )
 
     def _sources(self) -> Iterator[str]:
@@ -215,6 +224,11 @@ class GateLevel:
             for place, bit in enumerate(cell["connections"]["RDATA"]):
                 if isinstance(bit, int):
                     yield f"const uint32_t {_net(bit)} = ram{number}.out >> {place} & 1;"
+
+        for number, cell in enumerate(self.dsps.values()):
+            for place, bit in enumerate(cell["connections"]["O"]):
+                if isinstance(bit, int):
+                    yield f"const uint32_t {_net(bit)} = dsp{number} >> {place} & 1;"
 
     def _combinational(self) -> Iterator[str]:
         drivers = {cell["connections"][_output(cell)][0]: cell for cell in self.luts.values()}
@@ -266,6 +280,29 @@ class GateLevel:
             read = f"{bits['RE']} & {bits['RCLKE']}, {word['RADDR']}"
             write = f"{bits['WE']} & {bits['WCLKE']}, {word['WADDR']}, {word['MASK']}, {word['WDATA']}"
             yield f"ram{number}.edge({read}, {write});"
+
+
+    def _dsp_edges(self) -> Iterator[str]:
+        for number, cell in enumerate(self.dsps.values()):
+            a, b, d = (f"({_word(cell['connections'][pin])})" for pin in "ABD")
+            yield f"dsp{number} = {_net(_pin(cell, 'ADDSUBTOP'))} ? {d} - {a} * {b} : {d} + {a} * {b};"
+
+
+def _clock_pins(cell: Any) -> set[str]:
+    return {"CLK"} if cell["type"] == DSP else {"C", "RCLK", "WCLK"}
+
+
+def _checked_dsp(name: str, cell: Any) -> Any:
+    """The cell, if it is used in the way that is modeled."""
+    for parameter, value in cell["parameters"].items():
+        got, expected = int(str(value), 2), DSP_PARAMETERS.get(parameter, 0)
+        if got != expected:
+            raise GateLevelError(f"expected {DSP} {name} with {parameter} {expected}, got {got}: model it here")
+    together = cell["connections"]["ADDSUBTOP"] == cell["connections"]["ADDSUBBOT"]
+    tied = all(_net(_pin(cell, pin)) == "0u" for pin in ("CI", "AHOLD", "BHOLD", "DHOLD", "OHOLDTOP", "OLOADTOP"))
+    if not (together and tied):
+        raise GateLevelError(f"expected {DSP} {name} to add or subtract in both halves and hold nothing: model it here")
+    return cell
 
 
 def _ram_type(cell: Any) -> str:

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from . import isa
+from .assembler import Code
 from .constants import rom_words
 from .index import IndexGenerator
 from .isa import Form, Kind, Op, Pre, Word
@@ -30,6 +31,8 @@ class CurveEngine(wiring.Component):
     ----------
     mapped
         Use the UP5K's DSP cell. Without it: a multiplier of LUTs, and for simulation.
+    code
+        Another program, for tests.
 
     Attributes
     ----------
@@ -41,9 +44,9 @@ class CurveEngine(wiring.Component):
     i, o : streams of bytes
     """
 
-    def __init__(self, *, mapped: bool = False):
+    def __init__(self, *, mapped: bool = False, code: Code | None = None):
         self.mapped = mapped
-        self.words = curve_program().words
+        self.words = (code or curve_program()).words
         super().__init__({"clear": In(1), "cmd": In(BYTES), "i": In(BYTES), "o": Out(BYTES)})
 
     def elaborate(self, platform):
@@ -200,7 +203,6 @@ class CurveEngine(wiring.Component):
         # One memory for each read port; that of B has the constants in its upper half.
         m.submodules.memory_a = memory_a = Memory(shape=LIMB, depth=512, init=[])
         m.submodules.memory_b = memory_b = Memory(shape=LIMB, depth=1024, init=[0] * 512 + rom_words())
-        self.mem = memory_a.data
         port_a, port_b = memory_a.read_port(), memory_b.read_port()
         self.writers = memory_a.write_port(), memory_b.write_port()
         self.limb_a, limb_b = port_a.data, port_b.data

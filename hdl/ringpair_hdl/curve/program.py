@@ -1,5 +1,6 @@
 """The program of the curve engine: all parts, and which command goes where."""
 
+from collections.abc import Callable
 from functools import cache
 
 from .assembler import Code, L, Program
@@ -43,8 +44,14 @@ ROUTINES = {
 
 
 @cache
-def curve_program() -> Code:
-    """Assembled and checked."""
+def curve_program(extra: Callable[[Program], dict[int, str]] | None = None) -> Code:
+    """Assembled and checked.
+
+    Parameters
+    ----------
+    extra
+        Adds routines to the program, and returns which commands they are: for tests of what no command shows.
+    """
     p = Program()
     with p.leaf("end"):  # the flag is always 0 between commands
         p.acc(pre=Pre.ZERO, flag=True)
@@ -78,7 +85,8 @@ def curve_program() -> Code:
         p.enter("wipe_system")
         p.enter("accept")
         p.ret()
-    return p.link({place(command): routine for command, routine in ROUTINES.items()})
+    routines = ROUTINES | (extra(p) if extra else {})
+    return p.link({place(command): routine for command, routine in routines.items()})
 
 
 def place(command: int) -> int:
