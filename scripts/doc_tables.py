@@ -201,6 +201,10 @@ def limit_table() -> str:
     commits = 100_000 * slots * records.JOURNAL_SECTORS
     rows = (
         ("pairings of a device", records.MAX_PEERS),
+        ("services that a device is bound to", records.MAX_CONTROLLERS),
+        ("binding", f"{messages.BINDING_BYTES} bytes in 4 messages"),
+        ("opening of a controller's session", f"{messages.OPENING_BYTES} bytes in 3 messages"),
+        ("wrong PINs until only the button helps", binding.PIN_TRIES),
         ("handshake on the wire", f"{messages.HANDSHAKE_BYTES} bytes in 3 messages"),
         ("handshake after a lost M2", f"{resync} bytes in 5 messages"),
         ("flash of a pairing", f"{records.STORED_PER_PEER} bytes: header and two slots"),
