@@ -7,9 +7,11 @@ import sys
 import pytest
 from ringpair.board import Board
 from ringpair.cli import main
+from ringpair.controller import open_session
 from ringpair.registry import Registry, Secrecy, export, import_backup
 from ringpair.registry.services import Services
 from ringpair_protocol.label import Label
+from ringpair_protocol.messages import DATA
 
 from host.tests.model_board import ModelBoard
 from host.tests.rig_registry import PASSPHRASE, SECRECY
@@ -320,3 +322,21 @@ def test_no_pin_in_the_help():
     done = subprocess.run([sys.executable, "-m", "ringpair.cli", "bind", "--help"], capture_output=True, text=True)
     assert "--pin-file" in done.stdout
     assert "--pin " not in done.stdout
+
+
+def test_no_counter_is_used_twice(lock, run, typed):
+    """A session of several commands: every message of ours has a counter of its own, in order."""
+    run("service", "new", "phone")
+    bound = bind(lock, run, typed)
+    with Registry(None, SECRECY) as registry, Board.open(lock.port) as board:
+        services = Services(registry)
+        keys = services.keys(services.find("phone"))
+        sent = []
+
+        def carry(message):
+            sent.append(message)
+            return board.controller(message)
+
+        session = open_session(board, keys, bytes.fromhex(bound["device_key"]), carry)
+        assert [session.switch(1), session.switch(), session.send("x" * 200), session.switch(0)] == [1, 1, 3, 0]
+    assert [message[1] for message in sent if message[0] == DATA] == list(range(6))

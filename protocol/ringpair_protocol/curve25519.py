@@ -147,10 +147,8 @@ def check_public_key(public_key: bytes) -> Point:
         for that one.
     """
     point = _decode(public_key)
-    multiple = point
-    for _ in range(3):
-        multiple = _add(multiple, multiple)
-    if multiple[0] == 0:
+    double = _add(point, point)
+    if _add(double, double)[0] == 0:  # x = 0: four times the point has order 1 or 2
         raise BadPoint("the public key has a small order: expected that of a key pair")
     return point
 

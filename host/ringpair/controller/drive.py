@@ -1,5 +1,7 @@
 """Bindings and sessions of a controller with a board on its admin port."""
 
+from collections.abc import Callable
+
 from ringpair_protocol import controller as protocol
 from ringpair_protocol.channel import Session
 from ringpair_protocol.controller import NotTheDevice, Service, WrongPin
@@ -10,8 +12,11 @@ from ringpair.errors import BindingFailed, ProtocolError
 
 from .curve import LibraryCurve
 
+Carry = Callable[[bytes], bytes]
+"""Takes a message to the device and brings the answer; by the board's admin port, if nothing else is given."""
 
-def bind(board: Board, service: Service, device_id: bytes, pin: str) -> bytes:
+
+def bind(board: Board, service: Service, device_id: bytes, pin: str, carry: Carry | None = None) -> bytes:
     """Bind the device; returns its public key, to be kept.
 
     Raises
@@ -22,7 +27,7 @@ def bind(board: Board, service: Service, device_id: bytes, pin: str) -> bytes:
         The device says no: it is locked, or has no place left.
     """
     try:
-        return protocol.bind(service, device_id, pin.encode(), board.controller, LibraryCurve())
+        return protocol.bind(service, device_id, pin.encode(), carry or board.controller, LibraryCurve())
     except WrongPin:
         left = board.bindings().tries_left
         raise BindingFailed(
@@ -33,7 +38,7 @@ def bind(board: Board, service: Service, device_id: bytes, pin: str) -> bytes:
         raise _not_the_device(board, problem) from None
 
 
-def open_session(board: Board, service: Service, device_key: bytes) -> "DeviceSession":
+def open_session(board: Board, service: Service, device_key: bytes, carry: Carry | None = None) -> "DeviceSession":
     """A session with a device that the service is bound to.
 
     Raises
@@ -44,17 +49,17 @@ def open_session(board: Board, service: Service, device_key: bytes) -> "DeviceSe
         The device does not know the service.
     """
     try:
-        session = protocol.open_session(service, device_key, board.controller, LibraryCurve())
+        session = protocol.open_session(service, device_key, carry or board.controller, LibraryCurve())
     except NotTheDevice as problem:
         raise _not_the_device(board, problem) from None
-    return DeviceSession(board, service, session)
+    return DeviceSession(board, service, session, carry or board.controller)
 
 
 class DeviceSession:
     """An open session; it ends when another one is opened, or when the device loses power."""
 
-    def __init__(self, board: Board, service: Service, session: Session) -> None:
-        self._board, self._service, self._session = board, service, session
+    def __init__(self, board: Board, service: Service, session: Session, carry: Carry) -> None:
+        self._board, self._service, self._session, self._way = board, service, session, carry
 
     @property
     def session_id(self) -> bytes:
@@ -83,10 +88,11 @@ class DeviceSession:
 
     def _carry(self, text: bytes) -> bytes:
         self._session, message = self._session.seal(text)
-        return self._board.controller(message)
+        return self._way(message)
 
     def _answer(self, text: bytes) -> bytes:
-        opened = self._session.open(self._carry(text))
+        message = self._carry(text)  # first: it moves the session on
+        opened = self._session.open(message)
         if opened is None:
             raise BindingFailed(
                 f"the answer of the device on {self._board.port} was altered on its way: open the session again"
