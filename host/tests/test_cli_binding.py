@@ -92,7 +92,9 @@ def test_the_text_goes_to_the_owner(lock, run, typed):
     bind(lock, run, typed)
     seen = []
     lock.damage_in = lambda data: seen.append(data) or data
-    run("session", lock.port, "--text", "the words of the owner")
+    words = "the words of the owner, many of them: " + "a" * 100
+    done = run("session", lock.port, "--text", words)
+    assert (done["messages"], done["heard"]) == (2, words)
     assert b"the words of the owner" not in b"".join(seen)
 
 

@@ -1,11 +1,17 @@
 """``ringpair session PORT``: open a session with a bound device, and command it."""
 
+from __future__ import annotations
+
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from .common import open_board, open_registry
 from .controlling import add_controller, device_id_of
-from .output import Output
+from .output import Output, printable
+
+if TYPE_CHECKING:
+    from ringpair.board import Board
 
 HELP = "open a session with the bound device at PORT: switch it, ask it, send texts, all encrypted"
 WORDS = {"on": 1, "off": 0}
@@ -44,6 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         seconds = time.monotonic() - start
         messages = session.send(arguments.text) if arguments.text is not None else 0
         state = session.switch(arguments.switch)
+        heard = _heard(board)
     data = {
         "service": row.name,
         "device_id": device_id.hex(),
@@ -51,6 +58,17 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         "seconds": round(seconds, 3),
         "switch": state,
         "messages": messages,
+        "heard": heard.decode(errors="replace"),
     }
-    sent = f", {messages} messages sent" if messages else ""
-    output.result(data, f"session {data['session_id']} with {data['device_id']}: its switch is {state}{sent}")
+    told = f"\nthe device tells its owner: {printable(heard)}" if heard else ""
+    output.result(data, f"session {data['session_id']} with {data['device_id']}: its switch is {state}{told}")
+
+
+def _heard(board: Board) -> bytes:
+    """What the device has told its owner, who is at this very port; the answer about the switch came after it."""
+    from ringpair.events import ControllerText
+
+    heard = b""
+    while (event := board.next_event(0, ControllerText)) is not None:
+        heard += event.text
+    return heard
