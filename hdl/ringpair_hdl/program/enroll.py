@@ -83,6 +83,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.set(v.state, DeviceStateCode.FACTORY)
         p.zero(v.own_id)
         p.set(v.untidy, 0)
+        p.zero(v.new_wrap)
         p.call("erase_journals")
         p.call("wipe")
 

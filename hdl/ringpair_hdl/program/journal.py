@@ -233,6 +233,8 @@ def _add_load(p: Program, v: Memory) -> None:
             p.call("read_header")
             p.copy(v.address, v.old)
             p.call("open_slot")
+            with p.If(~MATCH):  # the flash says something else now: not a record of zeros, but none
+                p.set(v.found, 0)
 
     # After a load: what a power cut left behind beside the live slot is retired, torn or not.
     with p.routine("journal_tidy"):

@@ -163,4 +163,5 @@ def _add_random(p: Program, v: Memory) -> None:
         with p.If(ZERO):
             p.copy(v.nonce_pool, v.random[:16])
             p.set(v.has_nonce, 1)
+        p.control(Unit.SPONGE_CLEAR)
         p.zero(v.random)

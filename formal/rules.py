@@ -1,0 +1,454 @@
+"""What must hold on every path of the control program: keys, commits, flash writes, rest, epochs and counters.
+
+Each class is one property, and its docstring says it. `formal/secrets.py` has those on where secret bytes go.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ringpair_hdl.control import isa
+from ringpair_hdl.control.decoder import Instruction
+from ringpair_hdl.control.isa import Base, Condition, Move, Op, Operand, Port, Strobe
+from ringpair_hdl.control.scratchpad import Field
+from ringpair_hdl.program import Memory
+from ringpair_hdl.program.memory import ENROLLING, PENDING_RESPONDER, SESSION
+from ringpair_hdl.puf.engine import Command as PufCommand
+from ringpair_protocol import derivations as kdf
+from ringpair_protocol import messages as msg
+from ringpair_protocol.admin import DeviceStateCode, Event
+from ringpair_protocol.nor import Command
+
+from formal.paths import Rule
+from formal.states import ANY, END, Code, State, log_of, span, values_of
+
+ODD = values_of(lambda k: k & 1)
+TRUTH = (ODD, ANY ^ ODD)
+"""Blocks of a byte that is tested as 0 or 1."""
+NOTHING_WRONG = (1, ANY ^ 1)
+"""Blocks of the status."""
+STATES = (*(1 << state for state in DeviceStateCode), ANY ^ sum(1 << state for state in DeviceStateCode))
+"""Blocks of the device's state."""
+DECRYPT = 2
+"""Bit of a start of the sponge."""
+HARMLESS = (Command.READ, Command.READ_STATUS, Command.JEDEC_ID, Command.RELEASE_POWER_DOWN)
+
+
+def inputs(row: kdf.Derivation, **operands: Field | int) -> tuple:
+    """What the sponge has absorbed for a row of the derivations, as `State.sponge` tells it."""
+    return 8, log_of(row.label, END, *(operands[name] for name, _ in row.inputs), END), 0
+
+
+class DeviceRule(Rule):
+    """A rule for the program of the device: ``code`` and the names of its scratchpad ``v``."""
+
+    def __init__(self, code: Code, memory: Memory):
+        self.code, self.v = code, memory
+
+    def auth(self, key: Field, header: int, nonce: Field) -> tuple:
+        """The derivation of T1 or of a RESYNC's tag."""
+        return inputs(kdf.AUTH, auth_key=key, header=header, direction=self.v.direction, nonce_i=nonce)
+
+    def session(self, nonce_i: Field, tag_1: Field) -> tuple:
+        """The derivation of T2, T3 and session keys."""
+        v = self.v
+        values = {"session_root": v.session_root, "direction": v.direction, "nonce_r": v.nonce_r}
+        return inputs(kdf.SESSION, header_1=msg.M1, header_2=msg.M2, nonce_i=nonce_i, tag_1=tag_1, **values)
+
+    @property
+    def as_initiator(self) -> tuple:
+        return self.session(self.v.sent_nonce, self.v.sent_tag)
+
+    @property
+    def as_responder(self) -> tuple:
+        return self.session(self.v.nonce_i, self.v.tag_1)
+
+    def t2(self) -> tuple:
+        """What a MATCH of T2 is about."""
+        return "check", Port.SPONGE, (self.v.tag_2.address, msg.TAG_LENGTH), self.as_initiator
+
+    def rests(self, i: Instruction, condition: Condition | None = None) -> bool:
+        """The main loop looks for something to do."""
+        return i.strobe == Strobe.WAIT or condition == Condition.ADMIN_FRAME
+
+
+class Keys(NamedTuple):
+    loaded: int = 0  # bytes of the session fields that are from the last derivation
+    equal: bool = False
+
+
+class SessionKeys(DeviceRule):
+    """Session keys become valid only after all 16 bytes of T2 or T3 compared equal, and with all of these keys from the
+    derivation that gave the tag; they are used only while they are valid."""
+
+    follows = ("sponge",)
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        self.tracked = {memory.flags: (), memory.status: NOTHING_WRONG, memory.state: STATES}
+        v, start = memory, {}
+        for name, length in kdf.SESSION.outputs:
+            start[name] = sum(start_length for _, start_length in kdf.SESSION.outputs[: len(start)])
+            assert length <= 32
+        both = ("tag_3",), (v.tag_3,)
+        ends = (("key_ir", "key_ri", "iv_ir", "iv_ri"), ("key_ri", "key_ir", "iv_ri", "iv_ir"))
+        fields = (v.tx_key, v.rx_key, v.tx_iv, v.rx_iv)
+        self.sources = {
+            log[1]: {
+                f.address + k: start[name] + k
+                for name, f in zip(both[0] + names, both[1] + fields, strict=True)
+                for k in range(f.length)
+            }
+            for log, names in zip((self.as_initiator, self.as_responder), ends, strict=True)
+        }
+        self.keys = sum(span(field.address, field.length) for field in fields)
+        self.tag = span(v.tag_3.address, v.tag_3.length)
+        self.t3 = ("check", Port.LINK, (v.tag_3.address, v.tag_3.length), None)
+
+    def begin(self) -> Keys:
+        return Keys()
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> Keys:
+        v, note = self.v, state.note
+        if i.base == Base.DERIVE and state.sponge[1][0] == kdf.SESSION.label:
+            return Keys()
+        if self.rests(i):
+            return note._replace(equal=False)
+        if self.code.writes(i, v.session):
+            note = note._replace(loaded=self._loaded(i, before, note))
+        if self.code.writes(i, v.flags) and self._may_set(i, before):
+            self.demand(note.equal, "a session begins without T2 or T3 compared equal")
+            self.demand(not self.keys & ~note.loaded, "a session begins with keys that are not its own")
+        if self.code.gives(i, v.tx_key, v.rx_key):
+            self.demand(not state.values[0] & values_of(lambda k: not k & SESSION), "keys are used without a session")
+        return note
+
+    def _loaded(self, i: Instruction, before: State, note: Keys) -> int:
+        address, length = self.code.written(i)
+        loaded = note.loaded & ~span(address, length)
+        if i.port == Port.SPONGE and before.sponge and before.sponge[1] in self.sources:
+            source, offset = self.sources[before.sponge[1]], before.sponge[2]
+            loaded |= sum(1 << address + k for k in range(length) if source.get(address + k) == offset + k)
+        return loaded
+
+    def _may_set(self, i: Instruction, before: State) -> bool:
+        if i.base != Base.BYTE or i.op == Op.ADD:
+            return True
+        return i.op in (Op.SET, Op.OR) and bool(i.operand & SESSION)
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Keys:
+        note = state.note
+        if self.rests(i, condition):
+            return note._replace(equal=False)
+        if condition == Condition.MATCH and holds:
+            if what == self.t3 and not self.tag & ~note.loaded:
+                return note._replace(equal=True)
+            if what == self.t2():
+                return note._replace(equal=True)
+        return note
+
+
+class Step(NamedTuple):
+    programmed: str = ""  # "slot" or "zeros": what was programmed at ``address``, which is as it was then
+    at_old: bool = False
+    verified: bool = False
+    retired: bool = False
+
+
+class CommitFirst(DeviceRule):
+    """M2 and M3 leave only after the slot of the next epoch was programmed, read back at the same address and found
+    equal, and after that zeros were programmed over the old slot and read back: at most one live chain key. No slot is
+    retired before its successor was verified in the same way, but by a revocation or by tidying up."""
+
+    follows = ("spi", "frame")
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        self.tracked = {memory.status: NOTHING_WRONG, memory.found: TRUTH}
+        self.zeros = (memory.buffer[:68],)
+        self.blank = span(memory.buffer.address, 68)
+        self.sources = {(field.address, None): name for field, name in ((memory.slot, "slot"), (memory.buffer, "zeros"))}
+        self.place = (memory.address.address, memory.address.length)
+
+    def begin(self) -> Step:
+        return Step()
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> Step:
+        v, note = self.v, state.note
+        if self.rests(i):
+            return Step()
+        if i.base == Base.SELECT and before.spi and state.spi is None:
+            note = self._deselected(before, note)
+        if self.code.writes(i, v.address):
+            copied = i.move == Move.COPY and i.runs[1].span == (v.old.address, v.old.end)
+            note = note._replace(programmed="", at_old=copied)
+        if self.code.writes(i, v.slot if note.programmed == "slot" else v.buffer, self.code_length):
+            note = note._replace(programmed="")
+        if i.unit == Operand.EMIT_LINK and self.head(state) in (msg.M2, msg.M3):
+            self.demand(note.verified, "M2 or M3 leaves before the commit is verified in flash")
+            self.demand(note.retired, "M2 or M3 leaves while the old chain key may be in flash")
+        return note
+
+    @property
+    def code_length(self) -> Field:
+        return Field("length", isa.LENGTH_ADDRESS, 1)
+
+    @staticmethod
+    def head(state: State):
+        """The header of a message for the peer, whatever the way."""
+        if state.side:
+            return state.frame[0] if len(state.frame) == 1 else None
+        return state.frame[1] if len(state.frame) == 2 and state.frame[0] == Event.PEER_OUT else None
+
+    def _deselected(self, before: State, note: Step) -> Step:
+        command, *sent = before.spi
+        if command == Command.PAGE_PROGRAM and len(sent) == 2 and sent[0] == self.place:
+            source = self.sources.get(sent[1], "")
+            if source == "zeros" and self.blank & ~before.zeros:
+                source = ""
+            return note._replace(programmed=source)
+        return note._replace(programmed="") if command not in HARMLESS and command != Command.WRITE_ENABLE else note
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Step:
+        note = state.note
+        if self.rests(i, condition):
+            return Step()
+        if condition == Condition.MATCH and holds and what and what[3] == (Command.READ, self.place):
+            programmed = self.sources.get(what[2])
+            if programmed and programmed == note.programmed:
+                if programmed == "slot":
+                    return note._replace(verified=True, retired=False)
+                if note.at_old:
+                    return note._replace(retired=True)
+        return note
+
+
+class PeerWrites(DeviceRule):
+    """The peer port starts a flash write only through a verified M1 (T1 under the key of this epoch or of the next), M2
+    (T2) or RESYNC: until then only commands go to the flash that change nothing. A stale M1 never does."""
+
+    follows = ("sponge", "spi")
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        v, resync = memory, self.auth(memory.auth_key, msg.RESYNC, memory.sent_nonce)
+        tags = ((v.tag_1, self.auth(v.auth_key, msg.M1, v.nonce_i)), (v.tag_2, self.as_initiator), (v.tag_2, resync))
+        self.proofs = [("check", Port.SPONGE, (tag.address, msg.TAG_LENGTH), log) for tag, log in tags]
+        self.entry = code.rom.labels["on_message"]
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> bool | None:
+        note = state.note  # None: no peer's message is being served; else whether it was verified
+        if routine == self.code.rom.start:
+            return None
+        if i.address == self.entry:
+            return False
+        if i.unit == Operand.EMIT_SPI and before.spi == () and i.operand not in HARMLESS:
+            self.demand(note is not False, "a message writes to the flash that was not verified")
+        return note
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> bool | None:
+        verified = condition == Condition.MATCH and holds and what in self.proofs
+        return True if verified and state.note is not None else state.note
+
+
+class AtRest(DeviceRule):
+    """A secret field is zero whenever the main loop waits or looks for something to do; those of a session, a run as
+    responder or an enrollment only while there is one, T3 not any more in a session."""
+
+    def __init__(self, code: Code, memory: Memory, field: Field):
+        super().__init__(code, memory)
+        self.zeros, self.field = (field,), field
+        self.all = span(field.address, field.length)
+        lasting = field in (memory.session, memory.new_wrap)
+        self.tracked = {memory.flags: (), memory.state: STATES} if lasting else {}
+        self.tracked[memory.status] = NOTHING_WRONG
+        self.at_rest = lasting
+
+    def allowed(self, flags: int) -> int:
+        """Bytes that may be there."""
+        v = self.v
+        if self.field == v.new_wrap:
+            return self.all if flags & ENROLLING else 0
+        if flags & (PENDING_RESPONDER | ENROLLING):
+            return self.all
+        return self.all & ~span(v.tag_3.address, v.tag_3.length) if flags & SESSION else 0
+
+    def _look(self, state: State) -> None:
+        values = state.values[0] if self.at_rest else 1
+        for flags in (k for k in range(256) if values >> k & 1):
+            left = self.all & ~state.zeros & ~(self.allowed(flags) if self.at_rest else 0)
+            self.demand(not left, f"{self.field.name} is not wiped where the device rests (flags {flags:#04x})")
+
+    def after(self, i: Instruction, before: State, state: State, routine: int):
+        if self.rests(i):
+            self._look(state)
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool):
+        if self.rests(i, condition):
+            self._look(state)
+
+
+class Residue(DeviceRule):
+    """Sponge and PUF engine are cleared whenever the main loop waits or looks for something to do."""
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        self.tracked = {memory.status: NOTHING_WRONG}
+
+    def begin(self) -> tuple[str, str]:
+        return "", ""
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> tuple[str, str]:
+        sponge, puf = state.note
+        if i.base == Base.DERIVE or i.unit == Operand.START:
+            sponge = "used"
+        elif i.strobe == Strobe.SPONGE_CLEAR:
+            sponge = ""
+        elif i.unit == Operand.PUF:
+            puf = "clearing" if i.operand == PufCommand.CLEAR.value else "used"
+        if self.rests(i):
+            self._look(sponge, puf)
+        return sponge, puf
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> tuple[str, str]:
+        sponge, puf = state.note
+        if condition == Condition.PUF_BUSY and not holds and puf == "clearing":
+            puf = ""
+        if self.rests(i, condition):
+            self._look(sponge, puf)
+        return sponge, puf
+
+    def _look(self, sponge: str, puf: str) -> None:
+        self.demand(not sponge, "the sponge is not cleared where the device rests")
+        self.demand(not puf, "the PUF engine is not cleared where the device rests")
+
+
+class Epochs(DeviceRule):
+    """A slot that is programmed has the number of a record that was read and unsealed, plus one or two; a number of zero
+    only where a journal begins, with no record found. So epochs and the device's own counter never go back. And no key of
+    a record goes into a derivation unless the record was unsealed."""
+
+    follows = ("spi",)
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        self.tracked = {memory.found: TRUTH, memory.status: NOTHING_WRONG}
+        number = memory.number
+        self.run, self.slot = (number.address, number.length), (memory.slot.address, None)
+        self.key = (memory.seal_key.address, memory.seal_key.length)
+
+    def begin(self) -> str:
+        return "zero"
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> str:
+        note = state.note
+        if self.code.writes(i, self.v.number):
+            return self._changed(i, note)
+        if self.code.gives(i, self.v.secret):
+            self.demand(note in ("unsealed", "+1", "+2"), "a key is used that is not from an unsealed record")
+        if i.base == Base.SELECT and before.spi and before.spi[0] == Command.PAGE_PROGRAM and self.slot in before.spi:
+            new = note == "zero" and not state.values[0] & ODD
+            self.demand(new or note in ("+1", "+2"), f"a slot is programmed whose number is {note}")
+        return note
+
+    def _changed(self, i: Instruction, note: str) -> str:
+        if i.port == Port.ZERO:
+            return "zero"
+        if i.port == Port.SPI:
+            return "read"
+        if i.move == Move.INCREMENT and (i.runs[0].address, i.runs[0].length) == self.run:
+            return {"unsealed": "+1", "+1": "+2"}.get(note, "anything")
+        return "anything"
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> str:
+        tag = condition == Condition.MATCH and holds and what and what[:3] == ("tag", Port.SPI, self.key)
+        return "unsealed" if tag and state.note == "read" else state.note
+
+
+class SentCounters(DeviceRule):
+    """No counter of sent texts is used twice under a key, none wraps, and they begin again only with a new key."""
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
+        self.tracked = {memory.flags: (), memory.status: NOTHING_WRONG}
+        self.room = ("less", *((field.address, field.length) for field in (memory.tx_counter, last)))
+
+    def begin(self) -> tuple[bool, bool, bool]:
+        return False, False, False
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> tuple[bool, bool, bool]:
+        v, (sent, room, new) = self.v, state.note  # this counter was used; it is not the last; the key is a new one
+        if self.code.writes(i, v.tx_key) and i.port == Port.SPONGE:
+            new = True
+        if self.code.writes(i, v.tx_counter):
+            if i.move != Move.INCREMENT:
+                self.demand(i.port == Port.ZERO and new, "the counter of texts changes under the same key")
+                new = False
+            return False, False, new
+        if self.code.gives(i, v.tx_counter):
+            self.demand(not sent, "a counter is used twice")
+            self.demand(room, "a counter may wrap")
+        return sent or self.code.gives(i, v.tx_counter, port=Port.LINK), room, new
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> tuple[bool, bool, bool]:
+        sent, room, new = state.note
+        return sent, room or (condition == Condition.CARRY and what == self.room and not holds), new
+
+
+class Heard(NamedTuple):
+    new: bool = False  # the key is, since the counter began
+    stage: int = 0  # 1: the received counter is not below the expected one; 2: nor the last one; 3: the tag was equal
+
+
+class HeardCounters(DeviceRule):
+    """The next expected counter only rises, to one above that of a message whose tag compared equal, and begins again
+    only with a new key; a text is told only if its tag compared equal and its counter is new."""
+
+    follows = ("frame",)
+
+    def __init__(self, code: Code, memory: Memory):
+        super().__init__(code, memory)
+        last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
+        self.tracked = {memory.flags: ()}
+        rx, expected, last = ((field.address, field.length) for field in (memory.rx_counter, memory.rx_next, last))
+        self.fresh, self.below = ("less", rx, expected), ("less", rx, last)
+        self.tag = ("tag", Port.LINK, (memory.rx_key.address, memory.rx_key.length))
+
+    def begin(self) -> Heard:
+        return Heard()
+
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> Heard:
+        v, note = self.v, state.note
+        if self.rests(i) or self.code.writes(i, v.rx_counter):
+            note = note._replace(stage=0)
+        if i.base == Base.DERIVE or i.unit == Operand.START:
+            note = note._replace(stage=min(note.stage, 2))
+        if self.code.writes(i, v.rx_key) and i.port == Port.SPONGE:
+            note = note._replace(new=True)
+        if self.code.writes(i, v.rx_next) and i.move != Move.INCREMENT:
+            if i.port == Port.ZERO:
+                self.demand(note.new, "the expected counter begins again under the same key")
+                return Heard()
+            copies = i.move == Move.COPY and i.runs[1].span == (v.rx_counter.address, v.rx_counter.end)
+            self.demand(copies and note.stage == 3, "the expected counter changes without a genuine, new message")
+        if i.unit == Operand.EMIT_LINK and state.frame == (Event.TEXT,):
+            self.demand(note.stage == 3, "a text is told that is not genuine and new")
+        return note
+
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Heard:
+        steps = (
+            condition == Condition.CARRY and holds and what == self.fresh,
+            condition == Condition.CARRY and not holds and what == self.below,
+            condition == Condition.MATCH and holds and what and what[:3] == self.tag,
+        )
+        stage = state.note.stage
+        return state.note._replace(stage=stage + 1) if stage < 3 and steps[stage] else state.note
+
+
+def rules(code: Code, memory: Memory) -> Iterator[Rule]:
+    """All of this file, ready to explore."""
+    for rule in (SessionKeys, CommitFirst, PeerWrites, Residue, Epochs, SentCounters, HeardCounters):
+        yield rule(code, memory)
+    for field in memory.pad.fields.values():
+        if field.secret:
+            yield AtRest(code, memory, field)
