@@ -216,3 +216,17 @@ def test_many_rings_do_not_take_much_memory(tmp_path, monkeypatch):
     again = evaluate(data, Options(("device",), replicates=30))["methods"]["device"]
     for name in ("min_entropy_per_bit_ci", "bit_aliasing_sd_corrected_ci"):
         assert again[name] == found["methods"]["device"][name]
+
+
+def test_other_windows_do_not_change_the_scale_of_the_nominal_one():
+    """Short windows count less: the device's counts are those of the nominal window."""
+    values = counts(12)
+    at = tuple(Condition(25.0, 1.2, 1e-5 * window) for window in (1, 100))
+    both = InMemory(np.stack([values, 100 * values], 1), conditions=at)
+    alone = InMemory(100 * values, conditions=at[1:])
+    assert both.nominal == 1
+    found, single = (evaluate(data, Options(("device",), replicates=0)) for data in (both, alone))
+    assert found["mean_value"] == single["mean_value"] == pytest.approx(230_000, rel=0.01)
+    shares = [figures["methods"]["device"]["bit_shares"] for figures in (found, single)]
+    assert np.mean(shares[0]) == pytest.approx(np.mean(shares[1]), abs=0.01)
+    assert found["methods"]["device"]["wrong_bits"] == 0

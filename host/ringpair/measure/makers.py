@@ -198,8 +198,10 @@ class Counter:
     Parameters
     ----------
     data : Dataset
-    mean, largest : float
-        Of all values of the data set.
+    mean : float
+        Of all values at the nominal condition; with other windows, others are larger or smaller.
+    largest : float
+        Of all values.
     seed : int
         For the phases of the counters.
     """

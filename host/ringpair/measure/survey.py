@@ -56,8 +56,10 @@ class Survey:
         Sum of the squares of the same, relative.
     relative, relative_squares : arrays, rings
         Sums of the deviation from the mean of the chip.
-    total, number, largest, whole
-        Of all values: sum, number, largest, and whether they are integers.
+    total, number
+        Sum and number of the values at the nominal condition.
+    largest, whole
+        Of all values: the largest, and whether they are integers.
     furthest : tuple
         Largest deviation of a ring from its row, its chip and ring.
     prints : Fingerprints
@@ -99,7 +101,7 @@ class Survey:
 
     @property
     def mean(self) -> float:
-        """Of all values."""
+        """Of all values at the nominal condition."""
         return self.total / self.number
 
     @property
@@ -146,8 +148,8 @@ class FirstPass:
                 sums.squares[partition, fold] += squares[own].sum(0)
         sums.relative += relative.sum(0)
         sums.relative_squares += (relative**2).sum(0)
-        sums.total += float(values.sum(dtype=float))
-        sums.number += values.size
+        sums.total += float(nominal.sum(dtype=float))
+        sums.number += nominal.size * values.shape[3]
         sums.largest = max(sums.largest, float(values.max()))
         sums.whole = sums.whole and values.dtype.kind != "f"
         chip, ring = np.unravel_index(np.abs(fine).argmax(), fine.shape)
