@@ -11,11 +11,12 @@ counts them with ``trial.count()``; what should not have happened it tells with 
 counts as a loss and ends that campaign, not the others. The same seed tries the same things.
 
 Exit code: 0 if nothing was lost, 1 if something was, 2 for wrong arguments, 130 after an interrupt; the table is
-printed in any case.
+printed in any case, with what an interrupted campaign has tried.
 """
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import time
@@ -46,12 +47,15 @@ class Campaign:
         How many of them in a whole run.
     function
         ``module:function``; imported only when it runs.
+    needs
+        Environment variable without which it is left out, and not even by name it runs.
     """
 
     name: str
     unit: str
     goal: int
     function: str
+    needs: str = ""
 
     def load(self) -> Callable[["Trial"], None]:
         """The function."""
@@ -65,6 +69,8 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("device-cuts", "power cuts", 3_000, "host.tests.campaign_device:cuts"),
     Campaign("peer-frames", "frames", 1_000_000, "host.tests.campaign_device:peer_frames"),
     Campaign("admin-frames", "frames", 1_000_000, "host.tests.campaign_device:admin_frames"),
+    Campaign("measured-chips", "keys", 97 * 84, "host.tests.campaign_keys:measured", "RINGPAIR_RO_DATA"),
+    Campaign("weather", "keys", 200 * 25, "host.tests.campaign_keys:weather"),
 )
 """All of them, in the order in which they run."""
 
@@ -91,6 +97,7 @@ class Trial:
     notes: dict[str, int | float | str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    interrupted: bool = False
     _told: float = field(default_factory=time.monotonic)
 
     @property
@@ -118,9 +125,11 @@ def run(campaign: Campaign, seed: int, scale: float = 1.0, tell: Callable[[str],
     trial = Trial(max(1, round(campaign.goal * scale)), seed, lambda line: tell(f"{campaign.name}: {line}"))
     try:
         campaign.load()(trial)
+    except KeyboardInterrupt:
+        trial.interrupted = True
     except Exception:
         trial.lose(traceback.format_exc())
-    if not trial.tried:
+    if not trial.tried and not trial.interrupted:
         trial.lose("nothing was tried")
     trial.seconds = time.monotonic() - trial.begun
     return trial
@@ -159,6 +168,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in options.only or ():
         if name not in names:
             parser.error(f"there is no campaign {name!r}: expected one of {', '.join(names)}")
+    for campaign in CAMPAIGNS:
+        if campaign.name in (options.only or ()) and campaign.needs and campaign.needs not in os.environ:
+            parser.error(f"the campaign {campaign.name} needs the environment variable {campaign.needs}")
     if not options.scale > 0:
         parser.error(f"a scale must be above 0, not {options.scale}")
     return options
@@ -175,9 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trials: dict[str, Trial] = {}
     interrupted = False
     for campaign in chosen:
-        try:
-            trials[campaign.name] = run(campaign, seed, options.scale, lambda line: print(line, flush=True))
-        except KeyboardInterrupt:
+        if campaign.needs and campaign.needs not in os.environ:
+            print(f"{campaign.name} is left out: it needs the environment variable {campaign.needs}", flush=True)
+            continue
+        trial = run(campaign, seed, options.scale, lambda line: print(line, flush=True))
+        trials[campaign.name] = trial
+        if trial.interrupted:
             interrupted = True
             break
     print(as_table(trials))

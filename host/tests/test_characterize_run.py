@@ -204,6 +204,79 @@ def test_power_cycles(library, run, tmp_path):
     assert values_of(path).shape == (1, 1, 192, 4)
 
 
+def test_noise_after_power_cycles(library, run, tmp_path, monkeypatch):
+    """Each restart's first samples are kept in turn; a command switches the board."""
+    monkeypatch.setenv("RINGPAIR_HOME", str(tmp_path))
+    path = tmp_path / "run.parquet"
+    with VirtualBoard("five", library, base=tmp_path, silicon={"seed": 5}, pace=0.0) as five:
+        five.control.request("noise", one=0.75)
+        cycle = f"{sys.executable} -m ringpair.cli button {{}} --power-cycle"
+        result, err = run(
+            "five", "-o", path, "--reads", 1, "--restarts", 3, "--restart-noise", 800, "--noise", 8000, "--cycle", cycle
+        )
+        assert five.control.status()["boots"] == 4
+    assert "switch off" not in err
+    assert result["noise_files"] == [str(tmp_path / f"run.five.{kind}") for kind in ("noise", "restarts")]
+    rows = np.frombuffer((tmp_path / "run.five.restarts").read_bytes(), np.uint8).reshape(3, 100)
+    assert len({row.tobytes() for row in rows}) == 3
+    assert abs(np.unpackbits(rows).mean() - 0.75) < 0.06  # 6 standard deviations
+    extra = open_files([path]).meta.extra
+    assert extra["restart_noise"]["five"]["bits_a_restart"] == 800
+    assert extra["noise"]["five"]["bits"] == 8000
+    assert not (tmp_path / "run.parquet.partial").exists()
+
+
+def test_a_row_of_a_restart_is_kept_once(tmp_path):
+    """A run that broke off between the noise and the reads of a series takes that noise again."""
+    plan = partial.Plan(["a"], [512], reads=1, series=4, restart_bytes=2, clock_mhz=12)
+    run = partial.Partial(tmp_path / "run.parquet", plan, resume=False)
+    run.save_plan()
+    for series, data in ((1, b"aa"), (2, b"bb"), (2, b"cc"), (3, b"dd")):
+        run.keep_restart("a", series, data)
+    assert (tmp_path / "run.parquet.partial" / "a.restarts").read_bytes() == b"aaccdd"
+
+
+def test_a_board_that_is_gone_in_a_power_cycle(library, run, tmp_path, monkeypatch):
+    """Switched off, and not on again: said so; with --resume, the run goes on with that series."""
+    path = tmp_path / "run.parquet"
+    command = ["-o", path, "--reads", 2, "--restarts", 2, "--restart-noise", 64]
+    counts = tmp_path / "run.parquet.partial" / "f.counts"
+    six = VirtualBoard("six", library, base=tmp_path, silicon={"seed": 6}, pace=0.0)
+
+    def human(reads, action):
+        while not counts.exists() or counts.stat().st_size < reads * 384:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        action()
+
+    def power_cycle():
+        six.control.request("power", on=False)
+        six.control.request("power", on=True)
+
+    monkeypatch.setattr(capture, "REOPEN_S", 2.0)
+    hands = [threading.Thread(target=human, args=(2, power_cycle)), threading.Thread(target=human, args=(4, six.kill))]
+    six.start()
+    for hand in hands:
+        hand.start()
+    failed, err = run(f"f={six.port}", *command, code=3)
+    for hand in hands:
+        hand.join()
+    assert "f was switched off for series 3 of 3 and did not come back within 2 s" in failed["error"]["message"]
+    assert "go on with --resume" in failed["error"]["message"]
+    assert "reads kept in" in err
+    assert "f 4; go on with the same command and --resume" in err
+    assert not path.exists()
+    with six:  # being on again is no power cycle that the run has seen: it asks for one
+        hand = threading.Thread(target=lambda: (time.sleep(6), power_cycle()))
+        hand.start()
+        result, err = run(f"f={six.port}", *command, "--resume")
+        hand.join()
+    assert "for series 3 of 3: f" in err
+    assert result["reads"] == 6
+    assert values_of(path).shape == (1, 1, 192, 6)
+    assert len((tmp_path / "run.f.restarts").read_bytes()) == 2 * 8
+
+
 def test_a_full_disk_keeps_what_was_read(boards, run, tmp_path, monkeypatch):
     path, folder = tmp_path / "run.parquet", tmp_path / "run.parquet.partial"
     command = [f"x={boards[0].port}", "-o", path, "--reads", 2]
@@ -247,6 +320,9 @@ def test_errors(boards, run, tmp_path):
         ((port, "--window", 1), 2, "its counters hold 16 bits: expected"),
         ((port, "--window", 9, "--window", 9), 2, "expected each --window once"),
         ((port, "--noise", -1), 2, "--noise must be 0 to"),
+        ((port, "--restart-noise", 8), 2, "expected --restart-noise as a multiple of 8, with --restarts, got 8"),
+        ((port, "--restarts", 2, "--restart-noise", 9), 2, "multiple of 8"),
+        ((port, "--restarts", 1, "--reads", 1, "--cycle", "false"), 1, "--cycle 'false' ended with 1"),
         ((f"../a={port}",), 2, "expected a name of letters"),
         ((f"a={port}", f"a={boards[1].port}"), 2, "second board with that name"),
         ((port, "--ambient", "false"), 1, "ended with 1"),

@@ -1,6 +1,7 @@
 """The frame around the long campaigns: what is lost is never lost sight of."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,7 @@ def idle(trial: Trial) -> None:
 
 
 def interrupted(trial: Trial) -> None:
+    trial.count(5)
     raise KeyboardInterrupt
 
 
@@ -67,7 +69,22 @@ def test_losses_are_told_and_the_others_go_on(campaigns, capsys, function, text)
 def test_interrupt_prints_what_there_is(campaigns, capsys) -> None:
     campaigns(clean, interrupted, losing)
     assert campaign.main([]) == 130
-    assert "| `clean` |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| `clean` |" in said
+    assert "| `interrupted` | 5 tries | nothing |" in said
+    assert "`losing`" not in said
+
+
+def test_what_needs_something_is_left_out(campaigns, capsys, monkeypatch) -> None:
+    campaigns(clean, losing)
+    rows = tuple(replace(row, needs="RINGPAIR_NOWHERE") if row.name == "losing" else row for row in campaign.CAMPAIGNS)
+    monkeypatch.setattr(campaign, "CAMPAIGNS", rows)
+    assert campaign.main([]) == 0
+    assert "losing is left out: it needs the environment variable RINGPAIR_NOWHERE" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        campaign.main(["--only", "losing"])
+    monkeypatch.setenv("RINGPAIR_NOWHERE", "somewhere")
+    assert campaign.main(["--only", "losing"]) == 1
 
 
 def test_chosen_and_scaled(campaigns, capsys) -> None:

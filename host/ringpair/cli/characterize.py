@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 HELP = "capture raw ring counts from boards with the characterization gateware"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-AMBIENT_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 60.0
 QUANTITIES = ("temperature", "voltage")
 
 
@@ -48,6 +49,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--restarts", type=int, default=0, metavar="N", help="repeat all reads after each of N power cycles"
+    )
+    parser.add_argument(
+        "--cycle",
+        metavar="COMMAND",
+        help="switches a board off and on; {} stands for its NAME (default: somebody does it by hand)",
+    )
+    parser.add_argument(
+        "--restart-noise",
+        type=int,
+        default=0,
+        metavar="BITS",
+        help="also the first raw TRNG samples after each of the --restarts, a multiple of 8",
     )
     parser.add_argument("--noise", type=int, default=0, metavar="BITS", help="also raw TRNG samples of each board")
     parser.add_argument("--temperature", type=float, metavar="CELSIUS", help="to be noted in the file")
@@ -73,7 +86,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     with Bars(output, partial) as bars:
         try:
             if not partial.complete:
-                Capture(partial, resolvers, arguments.baud, output.note, bars).run()
+                cycle = cycler(arguments.cycle) if arguments.cycle else None
+                Capture(partial, resolvers, arguments.baud, output.note, bars, cycle).run()
         except BaseException:
             if partial.folder.exists():
                 output.note(kept(partial))
@@ -98,21 +112,34 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 def make_plan(arguments: argparse.Namespace, names: list[str]) -> Plan:
     """What the options ask for."""
-    from ringpair_protocol.characterize import INTERVAL
+    from ringpair_protocol.characterize import BUFFER_BYTES, INTERVAL
 
     from ringpair.measure.partial import Plan
 
-    for option, most in (("restarts", 1000), ("noise", 1 << 33)):
+    for option, most in (("restarts", 1000), ("noise", 1 << 33), ("restart_noise", 8 * BUFFER_BYTES)):
         value = getattr(arguments, option)
         if not 0 <= value <= most:
-            raise UsageError(f"--{option} must be 0 to {most}, not {value}")
+            raise UsageError(f"--{option.replace('_', '-')} must be 0 to {most}, not {value}")
+    if arguments.restart_noise % 8 or (arguments.restart_noise and not arguments.restarts):
+        raise UsageError(
+            f"expected --restart-noise as a multiple of 8, with --restarts, got {arguments.restart_noise} bits and "
+            f"{arguments.restarts} restarts"
+        )
     windows = arguments.window or []
     for window in windows:
         if window > 0xFFFF or windows.count(window) > 1:
             raise UsageError(f"expected each --window once, from 1 to 65535 clocks, got {', '.join(map(str, windows))}")
     if arguments.ambient and (arguments.temperature is not None or arguments.voltage is not None):
         raise UsageError("--ambient excludes --temperature and --voltage: let the command print both")
-    return Plan(names, windows, arguments.reads, 1 + arguments.restarts, -(-arguments.noise // 8), INTERVAL)
+    return Plan(
+        names,
+        windows,
+        arguments.reads,
+        1 + arguments.restarts,
+        -(-arguments.noise // 8),
+        arguments.restart_noise // 8,
+        INTERVAL,
+    )
 
 
 def named(ports: list[str]) -> dict[str, str]:
@@ -162,6 +189,15 @@ def facts() -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------ surroundings
 
 
+def cycler(command: str) -> Callable[[str], None]:
+    """Switches boards off and on by a command."""
+
+    def cycle(name: str) -> None:
+        _done("--cycle", command, "expected a command that switches the board off and on", name)
+
+    return cycle
+
+
 def note_ambient(plan: Plan, arguments: argparse.Namespace) -> None:
     """Add the temperature and voltage of this moment to the plan."""
     found = {name: getattr(arguments, name) for name in QUANTITIES}
@@ -188,20 +224,28 @@ def ask(command: str) -> dict[str, float | None]:
         It fails, or prints something else.
     """
     hint = 'expected JSON such as {"temperature": 24.8, "voltage": 1.2}'
+    printed = _done("--ambient", command, hint)
     try:
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=AMBIENT_TIMEOUT_S)
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as problem:
-        raise RingpairError(f"cannot run --ambient {command!r}: {problem}; {hint}") from problem
-    if done.returncode:
-        raise RingpairError(f"--ambient {command!r} ended with {done.returncode}: {done.stderr.strip()}; {hint}")
-    try:
-        values = json.loads(done.stdout)
+        values = json.loads(printed)
         found = {name: None if values.get(name) is None else float(values[name]) for name in QUANTITIES}
     except (ValueError, TypeError, AttributeError) as problem:
-        raise RingpairError(f"--ambient {command!r} printed {done.stdout.strip()[:60]!r}; {hint}") from problem
+        raise RingpairError(f"--ambient {command!r} printed {printed.strip()[:60]!r}; {hint}") from problem
     if all(value is None for value in found.values()):
         raise RingpairError(f"--ambient {command!r} printed neither temperature nor voltage; {hint}")
     return found
+
+
+def _done(option: str, command: str, hint: str, name: str = "") -> str:
+    """What the command of an option prints; {} in it stands for the name."""
+    what = f"{option} {command!r}"
+    try:
+        words = [word.replace("{}", name) for word in shlex.split(command)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as problem:
+        raise RingpairError(f"cannot run {what}: {problem}; {hint}") from problem
+    if done.returncode:
+        raise RingpairError(f"{what} ended with {done.returncode}: {done.stderr.strip()}; {hint}")
+    return done.stdout
 
 
 def _now() -> str:

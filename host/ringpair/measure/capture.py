@@ -63,6 +63,8 @@ class Capture:
     baud : int
     note : callable
         Told what a human should know or do.
+    cycle : callable, optional
+        Switches the board of that name off and on. Without it somebody has to, when `note` says so.
     progress : callable
         Told of each read.
     """
@@ -74,7 +76,9 @@ class Capture:
         baud: int,
         note: Callable[[str], None],
         progress: Progress,
+        cycle: Callable[[str], None] | None = None,
     ) -> None:
+        self.cycle = cycle
         self.partial, self.plan, self.ports, self.baud = partial, partial.plan, ports, baud
         self.note, self.progress = note, progress
         self._boards: dict[str, Characterizer] = {}
@@ -227,11 +231,14 @@ class Capture:
         for name in waiting:
             while self._boards[name].restarted(0):
                 pass
-        self.note(f"switch off and on again, for series {series + 1} of {self.plan.series}: {', '.join(waiting)}")
-        self._on_all(lambda name: self._restart(name) if name in waiting else None)
+        if self.cycle is None:
+            self.note(f"switch off and on again, for series {series + 1} of {self.plan.series}: {', '.join(waiting)}")
+        self._on_all(lambda name: self._restart(name, series) if name in waiting else None)
         self.partial.save_plan()
 
-    def _restart(self, name: str) -> None:
+    def _restart(self, name: str, series: int) -> None:
+        if self.cycle is not None:
+            self.cycle(name)
         while not self._boards[name].restarted(POLL_S):
             if self._stop.is_set():
                 raise _Stopped
@@ -241,12 +248,21 @@ class Capture:
             try:
                 self._connect(name)
                 break
-            except (TransportError, NoReply):
-                if time.monotonic() > end or self._stop.is_set():
+            except (TransportError, NoReply) as problem:
+                if time.monotonic() > end:
+                    raise TransportError(
+                        f"{name} was switched off for series {series + 1} of {self.plan.series} and did not come back "
+                        f"within {REOPEN_S:g} s ({problem}): connect it again, and go on with --resume"
+                    ) from problem
+                if self._stop.is_set():
                     raise
                 time.sleep(POLL_S)
+        if self.plan.restart_bytes:
+            first = self._boards[name].noise(self.plan.restart_bytes, self.plan.interval)
+            self.partial.keep_restart(name, series, first)
         self._recognize(name)
-        self.note(f"{name} started anew")
+        if self.cycle is None:
+            self.note(f"{name} started anew")
 
 
 def _plain(value: Any) -> str:

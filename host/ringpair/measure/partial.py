@@ -6,6 +6,7 @@
 ``plan.json``      :class:`Plan`: what is to be captured, of which boards, and what is known of them
 ``NAME.counts``    192 counts of 2 bytes, little-endian, a read; series by series, in each window by window
 ``NAME.noise``     raw samples of the noise source, 8 a byte, the first one in bit 0
+``NAME.restarts``  the same: the first samples after each power cycle, one after the other
 =================  =================================================================================================
 
 Reads are only ever appended. A read that a crash left half-written is cut off when the folder is opened again.
@@ -39,7 +40,7 @@ __all__ = ["Partial", "Plan"]
 LEVEL = 1
 READ = np.dtype("<u2")
 READ_BYTES = RINGS * READ.itemsize
-FIXED = ("names", "windows", "reads", "series", "noise_bytes", "interval")
+FIXED = ("names", "windows", "reads", "series", "noise_bytes", "restart_bytes", "interval")
 """What a run must not change when it goes on."""
 
 
@@ -57,8 +58,8 @@ class Plan:
         In each window of each series.
     series : int
         Before each but the first, the boards are switched off and on.
-    noise_bytes, interval : int
-        Raw noise of each board, and clocks from one sample to the next.
+    noise_bytes, restart_bytes, interval : int
+        Raw noise of each board, in the end and after each power cycle, and clocks from one sample to the next.
     clock_mhz : int
         Of all boards; 0 until they were asked.
     boards : dict
@@ -74,6 +75,7 @@ class Plan:
     reads: int
     series: int = 1
     noise_bytes: int = 0
+    restart_bytes: int = 0
     interval: int = 0
     clock_mhz: int = 0
     boards: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class Partial(Dataset):
         self.folder = output.with_name(output.name + ".partial")
         if output.suffix.lower() != ".parquet":
             raise UsageError(f"expected an output that ends in .parquet, got {output}")
-        for path in (output, *(self._noise_output(name) for name in plan.names if plan.noise_bytes)):
+        for path in (output, *self._noise_files(plan).values()):
             if path.exists():
                 raise UsageError(f"{path} exists: choose another name for the output, or move that file away")
         if resume:
@@ -167,6 +169,13 @@ class Partial(Dataset):
         """Keep some noise."""
         _append(self.folder / f"{name}.noise", data)
 
+    def keep_restart(self, name: str, series: int, data: bytes) -> None:
+        """Keep the noise after the power cycle before this series, which may have broken off behind it once already."""
+        path = self.folder / f"{name}.restarts"
+        path.touch()
+        os.truncate(path, (series - 1) * self.plan.restart_bytes)
+        _append(path, data)
+
     @property
     def complete(self) -> bool:
         """All that was planned is there."""
@@ -182,8 +191,7 @@ class Partial(Dataset):
 
         The Parquet file appears last, and whole; until then, a failure leaves the folder as it is.
         """
-        plan = self.plan
-        noise = [self._noise_output(name) for name in plan.names if plan.noise_bytes]
+        plan, noise = self.plan, self._noise_files(self.plan)
         self.name, self.chips, self.rings = str(self.output), len(plan.names), RINGS
         self.reads = plan.series * plan.reads
         ambient = plan.ambient[0] if plan.ambient else {}
@@ -199,20 +207,20 @@ class Partial(Dataset):
             write_parquet(new, self)
             with open(new, "rb+") as file:
                 os.fsync(file.fileno())
-            for name, path in zip(plan.names, noise, strict=False):
-                shutil.copyfile(self.folder / f"{name}.noise", path)
+            for kept, path in noise.items():
+                shutil.copyfile(self.folder / kept, path)
             new.replace(self.output)
         except OSError as problem:
-            for path in (new, *noise):
+            for path in (new, *noise.values()):
                 path.unlink(missing_ok=True)
             raise RingpairError(
                 f"cannot write {self.output}: {reason(problem)}; all reads are kept: "
                 "make room, and repeat with --resume"
             ) from problem
         shutil.rmtree(self.folder)
-        return [self.output, *noise]
+        return [self.output, *noise.values()]
 
-    def _extra(self, noise: list[Path]) -> dict[str, Any]:
+    def _extra(self, noise: dict[str, Path]) -> dict[str, Any]:
         plan = self.plan
         extra = plan.extra | {
             "window_clocks": plan.windows,
@@ -222,16 +230,20 @@ class Partial(Dataset):
             "ambient": plan.ambient,
             "boards": plan.boards,
         }
-        if noise:
-            extra["noise"] = {
-                name: {
-                    "file": path.name,
-                    "bits": 8 * plan.noise_bytes,
-                    "interval_clocks": plan.interval,
-                    "sha256": _sha256(self.folder / f"{name}.noise"),
+        for kind, what, size in (
+            ("noise", "bits", plan.noise_bytes),
+            ("restarts", "bits_a_restart", plan.restart_bytes),
+        ):
+            if size:
+                extra["noise" if kind == "noise" else "restart_noise"] = {
+                    name: {
+                        "file": noise[f"{name}.{kind}"].name,
+                        what: 8 * size,
+                        "interval_clocks": plan.interval,
+                        "sha256": _sha256(self.folder / f"{name}.{kind}"),
+                    }
+                    for name in plan.names
                 }
-                for name, path in zip(plan.names, noise, strict=True)
-            }
         return extra
 
     def raw(self, size: int) -> Iterator[Batch]:
@@ -249,8 +261,11 @@ class Partial(Dataset):
     def _counts(self, name: str) -> Path:
         return self.folder / f"{name}.counts"
 
-    def _noise_output(self, name: str) -> Path:
-        return self.output.with_name(f"{self.output.stem}.{name}.noise")
+    def _noise_files(self, plan: Plan) -> dict[str, Path]:
+        """Where the raw noise goes in the end, by its name in the folder."""
+        kinds = [kind for kind, size in (("noise", plan.noise_bytes), ("restarts", plan.restart_bytes)) if size]
+        files = [f"{name}.{kind}" for kind in kinds for name in plan.names]
+        return {file: self.output.with_name(f"{self.output.stem}.{file}") for file in files}
 
 
 def _whole(path: Path, unit: int) -> int:
