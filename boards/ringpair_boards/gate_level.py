@@ -281,7 +281,6 @@ class GateLevel:
             write = f"{bits['WE']} & {bits['WCLKE']}, {word['WADDR']}, {word['MASK']}, {word['WDATA']}"
             yield f"ram{number}.edge({read}, {write});"
 
-
     def _dsp_edges(self) -> Iterator[str]:
         for number, cell in enumerate(self.dsps.values()):
             a, b, d = (f"({_word(cell['connections'][pin])})" for pin in "ABD")

@@ -11,7 +11,7 @@ from ringpair.virtual import compile as compiler
 from ringpair_hdl.curve.commands import Command, OnElement
 from ringpair_hdl.curve.engine import CurveEngine
 
-BUILD = Path("build") / "curve"
+BUILD = Path(__file__).resolve().parents[2] / "build" / "curve"
 LIMIT = 4_000_000
 """Cycles within which every command ends, or is given up."""
 
@@ -108,7 +108,9 @@ def library(component=None) -> Path:
         source.write_text(HARNESS.replace("MODEL", "model.cc").replace("SHIM", str(shim)))
         command = [*tools.compiler, *compiler.COMPILER_FLAGS, f"-I{tools.headers}", f"-I{folder}", str(source)]
         subprocess.run([*command, "-o", str(folder / "bench.o")], check=True)
-        subprocess.run([*tools.linker, "-shared", str(folder / "bench.o"), "-lm", "-o", str(folder / "b.so")], check=True)
+        subprocess.run(
+            [*tools.linker, "-shared", str(folder / "bench.o"), "-lm", "-o", str(folder / "b.so")], check=True
+        )
         os.replace(folder / "b.so", target)
     return target
 

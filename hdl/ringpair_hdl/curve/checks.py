@@ -390,7 +390,12 @@ class Lifetimes:
         made = public(a) and public(instruction.b) and instruction.form not in (Form.BYTE, Form.X_PLUS_B)
         total = made and (instruction.pre == Pre.ZERO or state.sum_public)
         shown = total or instruction.reveal is not None
-        if instruction.w is not None and instruction.w.element == Element.SYSTEM and public(instruction.w) and not shown:
+        if (
+            instruction.w is not None
+            and instruction.w.element == Element.SYSTEM
+            and public(instruction.w)
+            and not shown
+        ):
             self.refuse(address, "writes what may be secret to a public limb; say why with `reveal`, if it is not")
         state = replace(state, sum_public=total)
         if not instruction.flag:

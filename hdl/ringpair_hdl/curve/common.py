@@ -47,13 +47,13 @@ def moving(p: Program):
         p.select(PL(15), L(E.ZERO))
         p.from_x(None, PL(15), pre=Pre.ZERO)
         p.ret()
-    with p.leaf("put"):
+    with p.leaf("put", anywhere=True):
         p.zero()
-        p.term(PV(), V(E.RESULT), repeat=16)
+        p.term(V(E.RESULT), PV(), repeat=16)
         p.jump("end")
     with p.leaf("get"):
         p.zero()
-        p.term(V(E.POINT), PV(), repeat=16)
+        p.term(PV(), V(E.POINT), repeat=16)
         p.jump("end")
 
 

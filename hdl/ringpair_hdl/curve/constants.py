@@ -76,7 +76,6 @@ class Rom:
     BASE = 61  # three: y - x, y + x, 2dxy
 
 
-
 def known_answer() -> int:
     """Sum of the limbs of what the self-test computes: Elligator 2 of SHA-512 of nothing, modulo L."""
     u = int.from_bytes(hashlib.sha512().digest(), "little") % L

@@ -243,9 +243,7 @@ class CurveEngine(wiring.Component):
         constant = Cat(bit_0, bit_1, by_38, Const(0, 1), by_19, by_38)
         m.d.comb += [
             multiplier.a.eq(
-                Mux(by_a, self.limb_a, 0)
-                | constant
-                | Cat(Const(0, 8), Mux(self.taking, self.i.payload, 0))
+                Mux(by_a, self.limb_a, 0) | constant | Cat(Const(0, 8), Mux(self.taking, self.i.payload, 0))
             ),
             multiplier.b.eq(limb_b),
             multiplier.d.eq(Mux(add_a, self.limb_a, 0) | Mux(add_x, x, 0)),

@@ -222,7 +222,9 @@ def round_words(p: Program):
         p.from_x(state(H, limb), pre=Pre.HOLD)
         p.term(V(Rom.K, limb), state(SUM, limb), pre=Pre.HOLD)
     p.zero()
-    p.sum(ring(E.STATE, D, 0, vector=True), ring(E.STATE, SUM, 0, vector=True), ring(E.STATE, D, 0, vector=True), repeat=4)
+    p.sum(
+        ring(E.STATE, D, 0, vector=True), ring(E.STATE, SUM, 0, vector=True), ring(E.STATE, D, 0, vector=True), repeat=4
+    )
     for limb in range(4):
         rotations(p, state, A, limb, 28, 34, 39)
         p.from_x(state(SUM, limb), pre=first(limb))

@@ -1,0 +1,581 @@
+"""The curve engine, compiled as written and as synthesized, against the standards' vectors, `cryptography` and formulas."""
+
+import hashlib
+import hmac
+import json
+import os
+import random
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from ringpair_boards.gate_level import GateLevel, synthesize
+from ringpair_hdl.curve.commands import Command, OnElement, Status
+from ringpair_hdl.curve.constants import SMALL, D, L, P
+from ringpair_hdl.curve.elements import KEPT
+from ringpair_hdl.curve.elements import Element as E
+from ringpair_hdl.curve.engine import CurveEngine
+from ringpair_hdl.curve.field import frozen
+from ringpair_hdl.curve.program import curve_program
+from ringpair_hdl.curve.scalar import HIGH, LOW, canonical
+
+from host.tests.curve_bench import BUILD, Engine, library
+
+GATES = BUILD.parent / "gate-level"
+
+
+def bytes32(value: int) -> bytes:
+    return value.to_bytes(32, "little")
+
+
+def number(value: bytes) -> int:
+    return int.from_bytes(value, "little")
+
+
+FIELD = {
+    "mul": lambda a, b: a * b,
+    "square": lambda a, b: a * a,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul_a24_add": lambda a, b: 60833 * a + b,
+    "mul_9_add": lambda a, b: 9 * a + b,
+}
+FIRST_TEST_COMMAND = 16
+FREEZE, REDUCE = FIRST_TEST_COMMAND + len(FIELD), FIRST_TEST_COMMAND + len(FIELD) + 1
+
+
+def single_operations(p):
+    """Commands that show what no other shows: one operation of SCALAR and POINT, not reduced; freeze; modulo L."""
+    commands = {}
+    for place, name in enumerate(FIELD, FIRST_TEST_COMMAND):
+        commands[place] = f"test_{name}"
+        with p.routine(f"test_{name}", secret=True):
+            square = name == "square"
+            p.call("mul" if square else name, E.RESULT, E.SCALAR, E.SCALAR if square else E.POINT, square=square)
+            p.jump("end")
+    with p.routine("test_freeze", secret=True):
+        frozen(p, E.RESULT, E.SCALAR)
+        p.jump("end")
+    with p.routine("test_reduce", secret=True):
+        p.call("copy", HIGH, 0, E.POINT)
+        p.call("copy", LOW, 0, E.SCALAR)
+        p.enter("reduce")
+        p.jump("test_canonical")
+    with p.routine("test_canonical", secret=True):
+        canonical(p)
+        p.call("copy", E.RESULT, 0, LOW)
+        p.jump("end")
+    return commands | {FREEZE: "test_freeze", REDUCE: "test_reduce"}
+
+
+def written(code=None):
+    return library(CurveEngine(code=code))
+
+
+def synthesized(code=None):
+    return library(GateLevel(synthesize(CurveEngine(mapped=True, code=code), GATES)))
+
+
+VARIANTS = [pytest.param(written, id="written"), pytest.param(synthesized, id="synthesized", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def engine(request):
+    return Engine(request.param())
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def arithmetic(request):
+    """With the commands of `single_operations`."""
+    return Engine(request.param(curve_program(single_operations)))
+
+
+# ------------------------------------------------------------------------------------------------------ what it is for
+
+
+class Sequences:
+    """Whole computations, as whoever gives the commands does them; `cycles` are those of the last X25519."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.cycles = 0
+
+    def x25519(self, scalar: bytes, point: bytes) -> bytes:
+        self.engine.load(E.SCALAR, scalar)
+        self.engine.load(E.POINT, point)
+        self.engine.command(Command.X25519)
+        self.cycles = self.engine.cycles
+        return self.engine.read(E.RESULT)
+
+    def public_key(self, seed: bytes) -> bytes:
+        self.engine.load(E.SEED, seed)
+        self.engine.command(Command.KEY)
+        return self.engine.read(E.PUBLIC)
+
+    def sign(self, seed: bytes, public: bytes, message: bytes) -> bytes:
+        self.engine.load(E.SEED, seed)
+        self.engine.load(E.PUBLIC, public)
+        for command in (Command.SIGN_BEGIN, Command.SIGN_COMMIT):
+            self.engine.command(command)
+            self.engine.absorb(message)
+        self.engine.command(Command.SIGN_END)
+        return self.engine.read(E.R) + self.engine.read(E.S)
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        for element, value in ((E.PUBLIC, public), (E.R, signature[:32]), (E.S, signature[32:])):
+            self.engine.load(element, value)
+        self.engine.command(Command.VERIFY_BEGIN)
+        self.engine.absorb(message)
+        self.engine.command(Command.VERIFY_END)
+        return not self.engine.status()
+
+    def elligator(self, u: bytes) -> bytes:
+        self.engine.load(E.POINT, u)
+        self.engine.command(Command.ELLIGATOR)
+        return self.engine.read(E.RESULT)
+
+
+@pytest.fixture(scope="module")
+def does(engine):
+    return Sequences(engine)
+
+
+def ladder(scalar: bytes, point: bytes) -> bytes:
+    """RFC 7748, section 5, in numbers: also for points that `cryptography` refuses."""
+    k = number(scalar) & ~7 & (1 << 255) - 1 | 1 << 254
+    x1 = number(point) % 2**255 % P
+    x2, z2, x3, z3 = 1, 0, x1, 1
+    for bit in range(254, -1, -1):
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        aa, bb = (x2 + z2) ** 2, (x2 - z2) ** 2
+        da, cb = (x3 - z3) * (x2 + z2), (x3 + z3) * (x2 - z2)
+        x3, z3 = (da + cb) ** 2 % P, x1 * (da - cb) ** 2 % P
+        x2, z2 = aa * bb % P, (aa - bb) * (bb + 121666 * (aa - bb)) % P
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return bytes32(x2 * pow(z2, P - 2, P) % P)
+
+
+def elligator(u: bytes) -> bytes:
+    """RFC 9380, section 6.7.1."""
+    r, a = number(u) % 2**255, 486662
+    x1 = -a * pow(1 + 2 * r * r, P - 2, P) % P
+    square = pow(x1**3 + a * x1 * x1 + x1, (P - 1) // 2, P) in (0, 1)
+    return bytes32(x1 if square else (-x1 - a) % P)
+
+
+def point_of_order_8() -> list[int]:
+    """y of the points of order 8: where doubling twice gives a point with x = 0."""
+    root = pow(2, (P - 1) // 4, P)
+    for sign in (1, -1):
+        # x² = y² on them up to the sign: d·y⁴ + 2·y² - 1 = 0
+        disc = (1 + D) % P
+        s = pow(disc, (P + 3) // 8, P)
+        s = s if s * s % P == disc else s * root % P
+        if s * s % P != disc:
+            continue
+        y2 = (-1 + sign * s) * pow(D, -1, P) % P
+        y = pow(y2, (P + 3) // 8, P)
+        y = y if y * y % P == y2 else y * root % P
+        if y * y % P == y2:
+            return [y, P - y]
+    raise AssertionError
+
+
+# ------------------------------------------------------------------------------------------------------ vectors
+
+X25519_VECTORS = [  # RFC 7748, section 5.2
+    (
+        "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+        "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+        "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552",
+    ),
+    (
+        "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+        "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+        "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
+    ),
+]
+ITERATED = {  # the same section: after 1 and 1000 rounds that begin with 9
+    1: "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079",
+    1000: "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51",
+}
+ED25519_VECTORS = [  # RFC 8032, section 7.1: seed, public key, message, signature
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+        "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+        "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scalar", "point", "expected"), X25519_VECTORS)
+def test_x25519_vectors(does, scalar, point, expected):
+    assert does.x25519(bytes.fromhex(scalar), bytes.fromhex(point)).hex() == expected
+    assert does.engine.status() == 0
+
+
+@pytest.mark.parametrize(
+    "rounds", [1, pytest.param(1000, marks=pytest.mark.skipif("RINGPAIR_CAMPAIGN" not in os.environ, reason="minutes"))]
+)
+def test_x25519_iterated(does, rounds):
+    k = u = bytes32(9)
+    for _ in range(rounds):
+        k, u = does.x25519(k, u), k
+    assert k.hex() == ITERATED[rounds]
+
+
+@pytest.mark.parametrize(("seed", "public", "message", "signature"), ED25519_VECTORS)
+def test_ed25519_vectors(does, seed, public, message, signature):
+    seed, public, message, signature = (bytes.fromhex(value) for value in (seed, public, message, signature))
+    assert does.public_key(seed) == public
+    assert does.sign(seed, public, message) == signature
+    assert does.verify(public, message, signature)
+
+
+CPACE = {  # draft-irtf-cfrg-cpace, appendix B.1: G_X25519 with SHA-512
+    "PRS": b"Password",
+    "CI": b"\x0bA_initiator\x0bB_responder",
+    "sid": "7e4b4791d6a8ef019b936c79fb7f2c57",
+    "g": "d04bf6d41f6a289632a2e929fa29bebd51092512a7829fdde7d314b62f05a73f",
+    "ya": "21b4f4bd9e64ed355c3eb676a28ebedaf6d8f17bdc365995b319097153044080",
+    "Ya": "1d13c89278cdadd826f6d8d7f887701430f8380ddc17611cdd6dc989ce0c9f32",
+    "yb": "848b0779ff415f0af4ea14df9dd1d3c29ac41d836c7808896c4eba19c51ac40a",
+    "Yb": "248cccf6d5cdc3646f0ad593f9e6cef4e69d4945f8372e623512ecea32185623",
+    "K": "5b067effbdc0b2a0e1d907b21ebb25cfedb96a852179a847c37e43ee71322c6b",
+    "ISK": "6e19b875f7a561d6b3ca3dbb9ef42ac55de3e717881018204b8922b4d5e53bb2"
+    "aa82c300bea7b65d2b671da71922ddf6472301b79bc270adfa8bf413285f2263",
+}
+
+
+def test_cpace_vectors(does):
+    """The whole of CPace on the engine's commands: generator, Ya, K and the session key."""
+    engine, (sid, ya, yb, their) = does.engine, (bytes.fromhex(CPACE[name]) for name in ("sid", "ya", "yb", "Yb"))
+    engine.command(Command.HASH_START)
+    zeros = bytes(128 - 1 - (1 + len(CPACE["PRS"])) - (1 + len(b"CPace255")))
+    for part in (b"CPace255", CPACE["PRS"], zeros, CPACE["CI"], sid):
+        engine.command(Command.HASH_PREFIXED, bytes([len(part), *part]))
+    engine.command(Command.HASH_FINISH)
+    generator = does.elligator(engine.read(E.DIGEST))
+    assert generator.hex() == CPACE["g"]
+    mine = does.x25519(ya, generator)
+    assert mine.hex() == CPACE["Ya"]
+    assert does.x25519(yb, generator) == their
+    assert does.x25519(ya, their).hex() == CPACE["K"]
+    engine.command(OnElement.PUT | KEPT[0])  # RESULT: the working elements belong to the hash
+    engine.command(Command.HASH_START)
+    for part in (b"CPace255_ISK", sid):
+        engine.command(Command.HASH_PREFIXED, bytes([len(part), *part]))
+    engine.command(Command.HASH, bytes([1, 32]))
+    engine.command(OnElement.HASH | KEPT[0])
+    for part in (mine, b"ADa", their, b"ADb"):
+        engine.command(Command.HASH_PREFIXED, bytes([len(part), *part]))
+    engine.command(Command.HASH_FINISH)
+    assert (engine.read(E.DIGEST) + engine.read(E.DIGEST + 1)).hex() == CPACE["ISK"]
+
+
+@pytest.mark.skipif("RINGPAIR_VECTORS" not in os.environ, reason="no folder of vectors")
+def test_cpace_invalid_points(does):
+    """The points that the draft's appendix calls invalid give 0, and are refused."""
+    vectors = json.loads(Path(os.environ["RINGPAIR_VECTORS"], "cpace", "testvectors.json").read_text())
+    points = vectors["X25519_points"]
+    assert len(points) == 12
+    for name, point in points.items():
+        result = does.x25519(bytes.fromhex(CPACE["ya"]), bytes.fromhex(point))
+        assert result == ladder(bytes.fromhex(CPACE["ya"]), bytes.fromhex(point)), name
+        assert bool(does.engine.status()) == (result == bytes(32)), name
+
+
+# ------------------------------------------------------------------------------------------------------ arithmetic
+
+EDGES = [
+    *(0, 1, 2, 18, 19, P - 1, P, P + 1, 2**255 - 1, 2**255, 2**255 + 18, 2 * P - 1, 2 * P, 2**256 - 39, 2**256 - 38),
+    *(
+        2**256 - 1,
+        2**240 - 1,
+        2**240,
+        2**256 - 2**240,
+        2**255 - 2**240,
+        L - 1,
+        L,
+        L + 1,
+        2 * L,
+        15 * L,
+        16 * L % 2**256,
+    ),
+    *(2**252 - 1, 2**252, 0x8000 << 240, 0x7FFF << 240, int("ffff0000" * 8, 16), int("0000ffff" * 8, 16)),
+]
+
+
+def operate(arithmetic, command, a, b):
+    """RESULT of a command on two numbers."""
+    arithmetic.load(E.SCALAR, bytes32(a))
+    arithmetic.load(E.POINT, bytes32(b))
+    arithmetic.command(command)
+    return number(arithmetic.read(E.RESULT))
+
+
+def cases(seed, count):
+    """The grid of edges, and random numbers."""
+    rng = random.Random(seed)
+    return [*product(EDGES, EDGES), *((rng.getrandbits(256), rng.getrandbits(256)) for _ in range(count))]
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_field_operations(arithmetic, name):
+    """The right residue, in the right range, in the same time; random numbers alone would miss a lost borrow."""
+    command, cycles = FIRST_TEST_COMMAND + list(FIELD).index(name), set()
+    for a, b in cases(name, 300):
+        got = operate(arithmetic, command, a, b)
+        arithmetic.command(command)
+        cycles.add(arithmetic.cycles)
+        assert (got - FIELD[name](a, b)) % P == 0, (hex(a), hex(b))
+    assert len(cycles) == 1
+
+
+def test_freeze(arithmetic):
+    for a, b in pairwise([*EDGES, *(P + n for n in range(-40, 40)), *(2**256 - n for n in range(1, 60))]):
+        assert operate(arithmetic, FREEZE, a, b) == a % P
+
+
+def test_modulo_order(arithmetic):
+    cycles = set()
+    for low, high in cases("modulo L", 300):
+        assert operate(arithmetic, REDUCE, low, high) == (high << 256 | low) % L, (hex(low), hex(high))
+        arithmetic.command(REDUCE)
+        cycles.add(arithmetic.cycles)
+    assert len(cycles) == 1
+
+
+# ------------------------------------------------------------------------------------------------------ against others
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.slow)])
+def test_sha512(engine, count):
+    rng = random.Random(count)
+    lengths = [*range(18), 55, *range(108, 132), *range(236, 260), 1000, *(rng.randrange(700) for _ in range(count))]
+    for length in lengths:
+        message = rng.randbytes(length)
+        assert engine.sha512(message) == hashlib.sha512(message).digest(), length
+
+
+def test_sha512_in_pieces(engine):
+    """A message is the same in any pieces, from the stream and from elements; time depends on its length only."""
+    rng = random.Random(5)
+    for _ in range(20):
+        message, cycles = b"", []
+        engine.command(Command.HASH_START)
+        for _ in range(rng.randrange(6)):
+            part = rng.randbytes(32 if (element := rng.random() < 0.4) else rng.randrange(256))
+            message += part
+            if element:
+                place = rng.choice([E.SCALAR, E.POINT, E.S, *KEPT])
+                engine.load(place, part)
+                engine.command(OnElement.HASH | place)
+                assert engine.read(place) == part
+            else:
+                engine.command(Command.HASH, bytes([len(part), *part]))
+            cycles.append(engine.cycles)
+        engine.command(Command.HASH_FINISH)
+        assert engine.read(E.DIGEST) + engine.read(E.DIGEST + 1) == hashlib.sha512(message).digest()
+
+
+def test_hmac(engine):
+    """HMAC is two hashes of blocks that the caller makes."""
+    key, message = random.Random(6).randbytes(64), b"transcript" * 20
+    pads = [bytes(byte ^ value for byte in key.ljust(128, b"\0")) for value in (0x36, 0x5C)]
+    assert engine.sha512(pads[1] + engine.sha512(pads[0] + message)) == hmac.digest(key, message, "sha512")
+
+
+EDGE_POINTS = [
+    *(0, 1, 2, 9, P - 1, P, P + 1, 2**255 - 1, 2**255, 2**255 + 9, 2 * P - 1, 2 * P, 2**256 - 1),
+    325606250916557431795983626356110631294008115727848805560023387167927233504,  # order 8
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,  # order 8, of the twist
+]
+EDGE_SCALARS = [0, 1, 2**254, 2**255, 2**256 - 1, int.from_bytes(bytes(range(32)), "little")]
+
+
+def test_x25519_edges(does):
+    """All of the grid; a result of 0 is refused, everything takes the same time."""
+    cycles = set()
+    for scalar, point in product(map(bytes32, EDGE_SCALARS), map(bytes32, EDGE_POINTS)):
+        result = does.x25519(scalar, point)
+        assert result == ladder(scalar, point), (scalar.hex(), point.hex())
+        assert does.engine.status() == (Status.REFUSED if result == bytes(32) else 0)
+        cycles.add(does.cycles)
+    assert cycles == {X25519_CYCLES}
+
+
+X25519_CYCLES = 648_973
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
+def test_x25519_random(does, count):
+    rng = random.Random(count)
+    for _ in range(count):
+        scalar, point = rng.randbytes(32), rng.randbytes(32)
+        expected = X25519PrivateKey.from_private_bytes(scalar).exchange(X25519PublicKey.from_public_bytes(point))
+        assert does.x25519(scalar, point) == expected
+        assert does.engine.command(Command.X25519_BASE) == b""
+        public = X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
+        assert does.engine.read(E.RESULT) == public
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_elligator(does, count):
+    rng, cycles = random.Random(count), set()
+    for u in [*map(bytes32, EDGES), *(rng.randbytes(32) for _ in range(count))]:
+        assert does.elligator(u) == elligator(u), u.hex()
+        does.engine.command(Command.ELLIGATOR)
+        cycles.add(does.engine.cycles)
+    assert len(cycles) == 1
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(400, marks=pytest.mark.slow)])
+def test_ed25519_random(does, count):
+    """Keys, signatures and verdicts are those of `cryptography`, also of messages and signatures with a wrong bit."""
+    rng = random.Random(count)
+    for _ in range(count):
+        seed, message = rng.randbytes(32), rng.randbytes(rng.choice([0, 1, 46, 47, 63, 64, 65, 100, 192, 500]))
+        key = Ed25519PrivateKey.from_private_bytes(seed)
+        public = key.public_key().public_bytes_raw()
+        assert does.public_key(seed) == public
+        signature = does.sign(seed, public, message)
+        assert signature == key.sign(message)
+        assert does.verify(public, message, signature)
+        for _ in range(3):
+            parts = [public, message or b"?", signature]
+            which = rng.randrange(3)
+            flipped = 1 << rng.randrange(8 * len(parts[which]))
+            parts[which] = (number(parts[which]) ^ flipped).to_bytes(len(parts[which]), "little")
+            assert does.verify(*parts) == accepted(*parts), [part.hex() for part in parts]
+
+
+def accepted(public, message, signature):
+    """Whether `cryptography` accepts it."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_ed25519_small_order(does):
+    """For the neutral point as public key and R, S = 0 satisfies the equation for any message: only a check refuses it."""
+    eighth = [y | sign << 255 for y in point_of_order_8() for sign in (0, 1)]
+    for y in [1, P - 1, 0, 1 << 255, *eighth]:
+        for message in (b"", b"a", b"b", b"c", b"d", b"e", b"f", b"g"):
+            assert not does.verify(bytes32(y), message, bytes32(1) + bytes(32)), hex(y)
+            assert does.engine.status() == Status.REFUSED
+
+
+def test_ed25519_refused_encodings(does):
+    """y of p and more, no point, x = 0 with a sign; S of L and more; R that is not the canonical encoding."""
+    seed, message = bytes(range(32)), b"message"
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public, signature = key.public_key().public_bytes_raw(), key.sign(message)
+    assert does.verify(public, message, signature)
+    for y in (*range(P, 2**255), 2, 7, 2**255 - 1 | 1 << 255, 1 | 1 << 255):
+        assert not does.verify(bytes32(y), message, signature), hex(y)
+    r, s = signature[:32], number(signature[32:])
+    for wrong in (s + L, L, 2**253, 2**256 - 1, s ^ 1, s + 8 * L if s + 8 * L < 2**256 else s + L):
+        assert not does.verify(public, message, r + bytes32(wrong)), hex(wrong)
+    for wrong in (number(r) ^ 1 << 255, number(r) ^ 1, 0, P, P + 1, 2**256 - 1):
+        assert not does.verify(public, message, bytes32(wrong) + signature[32:]), hex(wrong)
+    assert does.verify(public, message, signature)
+
+
+# ------------------------------------------------------------------------------------------------------ secrets
+
+
+def test_constant_cycles(does):
+    """Every command that meets a secret takes the same time for all, to the cycle."""
+    rng, engine = random.Random(9), does.engine
+    seen: dict[int, set[int]] = {}
+    values = [bytes(32), b"\xff" * 32, *(rng.randbytes(32) for _ in range(6))]
+    for seed in values:
+        for element, value in ((E.SEED, seed), (E.PUBLIC, rng.randbytes(32)), (E.POINT, rng.randbytes(32))):
+            engine.load(element, value)
+            seen.setdefault(OnElement.LOAD, set()).add(engine.cycles)
+        commands = (Command.ELLIGATOR, Command.X25519, Command.X25519_BASE, Command.KEY)
+        for command in (*commands, Command.SIGN_BEGIN, Command.SIGN_COMMIT, Command.SIGN_END):
+            engine.command(command)
+            seen.setdefault(command, set()).add(engine.cycles)
+            if command in (Command.SIGN_BEGIN, Command.SIGN_COMMIT):
+                engine.command(Command.HASH, bytes([32]) + rng.randbytes(32))
+                seen.setdefault(Command.HASH, set()).add(engine.cycles)
+            if command == Command.X25519_BASE:
+                engine.load(E.SEED, seed)
+    assert {len(cycles) for cycles in seen.values()} == {1}, seen
+
+
+def test_sign_leaves_no_secret(does):
+    """After SIGN_END nothing in the memory has to do with the secret: it is the same for any seed, but for the results."""
+    left = set()
+    for seed in (bytes(32), bytes(range(32)), b"\xff" * 32):
+        does.engine.command(Command.CLEAR)
+        public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+        does.sign(seed, public, b"message")
+        known = (E.PUBLIC, E.R, E.S, E.SYSTEM)
+        left.add(tuple(does.engine.read(element) for element in range(32) if element not in known))
+    assert left == {(bytes(32),) * 28}
+
+
+def test_kept_elements_survive(does):
+    """No routine writes to elements 20..27."""
+    values = {element: random.Random(element).randbytes(32) for element in KEPT}
+    for element, value in values.items():
+        does.engine.load(element, value)
+    public = does.public_key(bytes(32))
+    assert does.verify(public, b"m", does.sign(bytes(32), public, b"m"))
+    does.x25519(bytes(32), bytes32(9))
+    does.elligator(bytes(32))
+    assert {element: does.engine.read(element) for element in KEPT} == values
+
+
+def test_put_and_get(does):
+    value = bytes(range(32))
+    result = does.x25519(value, bytes32(9))
+    does.engine.command(OnElement.PUT | KEPT[3])
+    assert does.engine.read(KEPT[3]) == result
+    does.engine.command(OnElement.GET | KEPT[3])
+    assert does.engine.read(E.POINT) == result
+
+
+@pytest.mark.parametrize("how", ["command", "port"])
+def test_clear(does, how):
+    """Every element is overwritten, after CLEAR and after the port, in the middle of anything."""
+    for element in (*range(28), E.PRODUCT, E.PRODUCT_HIGH):
+        does.engine.load(element, b"\xa5" * 32)
+    if how == "command":
+        does.engine.command(Command.CLEAR)
+    else:
+        does.engine.idle(clear=True)
+    assert all(does.engine.read(element) == bytes(32) for element in range(32) if element != E.SYSTEM)
+
+
+def test_constants_of_one_limb_are_different():
+    assert len(set(SMALL)) == len(SMALL) == 16
