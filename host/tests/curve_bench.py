@@ -52,7 +52,8 @@ extern "C" void idle(Top *t, long cycles, int clear)
 }
 
 // Runs a command; with `stall` the streams pause at random, one cycle in `stall`. Returns cycles, or -1.
-extern "C" long command(Top *t, int code, const uint8_t *in, long count, uint8_t *out, long *got, long limit, uint32_t stall)
+extern "C" long command(
+    Top *t, int code, const uint8_t *in, long count, uint8_t *out, long *got, long limit, uint32_t stall)
 {
     uint32_t noise = 0x9e3779b9 ^ stall;
     long taken = 0, room = *got;

@@ -1,4 +1,4 @@
-"""The curve engine, compiled as written and as synthesized, against the standards' vectors, `cryptography` and formulas."""
+"""The curve engine, compiled as written and as synthesized: the standards' vectors, `cryptography`, formulas."""
 
 import hashlib
 import hmac
@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from ringpair_boards.gate_level import GateLevel, synthesize
 from ringpair_hdl.curve.commands import Command, OnElement, Status
 from ringpair_hdl.curve.constants import SMALL, D, L, P
+from ringpair_hdl.curve.ed25519 import ed25519
+from ringpair_hdl.curve.edwards import edwards
 from ringpair_hdl.curve.elements import KEPT
 from ringpair_hdl.curve.elements import Element as E
 from ringpair_hdl.curve.engine import CurveEngine
 from ringpair_hdl.curve.field import frozen
-from ringpair_hdl.curve.program import curve_program
+from ringpair_hdl.curve.hmac import hmac as hmac_part
+from ringpair_hdl.curve.program import PARTS, curve_program
 from ringpair_hdl.curve.scalar import HIGH, LOW, canonical
 
 from host.tests.curve_bench import BUILD, Engine, library
@@ -43,7 +46,7 @@ FIELD = {
     "mul_a24_add": lambda a, b: 60833 * a + b,
     "mul_9_add": lambda a, b: 9 * a + b,
 }
-FIRST_TEST_COMMAND = 16
+FIRST_TEST_COMMAND = 20
 FREEZE, REDUCE = FIRST_TEST_COMMAND + len(FIELD), FIRST_TEST_COMMAND + len(FIELD) + 1
 
 
@@ -90,7 +93,8 @@ def engine(request):
 @pytest.fixture(scope="module", params=VARIANTS)
 def arithmetic(request):
     """With the commands of `single_operations`."""
-    return Engine(request.param(curve_program(single_operations)))
+    parts = tuple(part for part in PARTS if part not in (hmac_part, edwards, ed25519))  # to make room
+    return Engine(request.param(curve_program(parts=parts, extra=single_operations)))
 
 
 # ------------------------------------------------------------------------------------------------------ what it is for
@@ -401,10 +405,18 @@ def test_sha512_in_pieces(engine):
 
 
 def test_hmac(engine):
-    """HMAC is two hashes of blocks that the caller makes."""
-    key, message = random.Random(6).randbytes(64), b"transcript" * 20
-    pads = [bytes(byte ^ value for byte in key.ljust(128, b"\0")) for value in (0x36, 0x5C)]
-    assert engine.sha512(pads[1] + engine.sha512(pads[0] + message)) == hmac.digest(key, message, "sha512")
+    """HMAC with a digest as its key, and another one with the same key."""
+    rng = random.Random(6)
+    for length in (0, 1, 47, 48, 127, 128, 300):
+        key = engine.sha512(secret := rng.randbytes(40))
+        assert key == hashlib.sha512(secret).digest()
+        for command in (Command.HMAC_START, Command.HMAC_AGAIN, Command.HMAC_AGAIN):
+            message = rng.randbytes(length)
+            engine.command(command)
+            engine.absorb(message)
+            engine.command(Command.HMAC_FINISH)
+            digest = engine.read(E.DIGEST) + engine.read(E.DIGEST + 1)
+            assert digest == hmac.digest(key, message, "sha512"), length
 
 
 EDGE_POINTS = [
@@ -484,7 +496,7 @@ def accepted(public, message, signature):
 
 
 def test_ed25519_small_order(does):
-    """For the neutral point as public key and R, S = 0 satisfies the equation for any message: only a check refuses it."""
+    """The neutral point as public key and R, with S = 0: the equation holds for any message, only a check refuses."""
     eighth = [y | sign << 255 for y in point_of_order_8() for sign in (0, 1)]
     for y in [1, P - 1, 0, 1 << 255, *eighth]:
         for message in (b"", b"a", b"b", b"c", b"d", b"e", b"f", b"g"):
@@ -533,7 +545,7 @@ def test_constant_cycles(does):
 
 
 def test_sign_leaves_no_secret(does):
-    """After SIGN_END nothing in the memory has to do with the secret: it is the same for any seed, but for the results."""
+    """After SIGN_END nothing in the memory has to do with the secret: all is 0 but the results."""
     left = set()
     for seed in (bytes(32), bytes(range(32)), b"\xff" * 32):
         does.engine.command(Command.CLEAR)

@@ -1,11 +1,11 @@
 """Writes microprograms in Python that reads like the formulas.
 
-A leaf computes: inside ``with p.leaf("name"):`` each call emits one instruction. A routine arranges: it calls leaves and
-other routines, ``p.call("mul", OUT, A, B)``, and branches. `Program.link` resolves the names, and refuses what the
+A leaf computes: inside ``with p.leaf("name"):`` each call emits one instruction. A routine arranges: it calls leaves
+and other routines, ``p.call("mul", OUT, A, B)``, and branches. `Program.link` resolves the names, and refuses what the
 pipeline, the lifetimes of values, or a secret forbid (`checks.py`).
 
 Operands: ``V(element)`` all limbs, one a step; ``L(element, limb)`` one limb; ``PV()`` and ``PL(limb)`` the same of the
-element that the call of the leaf names for the port. Constants are elements of `constants.Rom`; only operand B can be one.
+element that the call of the leaf names for the port. Constants are elements of `constants.Rom`, for operand B only.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from .constants import SMALL, Rom
 from .elements import Element
 from .isa import Form, Kind, Op, Pre, Unit, Word
 
-__all__ = ["Code", "Instruction", "L", "Operand", "PL", "PV", "Program", "V", "small"]
+__all__ = ["PL", "PV", "Code", "Instruction", "L", "Operand", "Program", "V", "small"]
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,10 @@ class Program:
             raise ValueError(f"label {name!r} is there already")
         self._places[name] = self._section, len(self._section)
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a label."""
+        return name in self._places
+
     def fresh(self) -> str:
         """A label that nobody has."""
         return f"{self._name}.{len(self._section)}"
@@ -349,7 +353,7 @@ class Program:
         Parameters
         ----------
         table : dict
-            Which routine each of the 64 places of the dispatch table jumps to; the others to ``unknown``.
+            Which routine each of the 40 places of the dispatch table jumps to; the others to ``unknown``.
         """
         from .checks import check
 
@@ -363,7 +367,7 @@ class Program:
         if len(listing) > isa.DISPATCH:
             raise ValueError(f"the program has room for {isa.DISPATCH} words, not {len(listing)}")
         listing += [None] * (isa.DISPATCH - len(listing))
-        listing += [replace(jumps[0], target=table.get(place, "unknown")) for place in range(64)]
+        listing += [replace(jumps[0], target=table.get(place, "unknown")) for place in range(isa.WORDS - isa.DISPATCH)]
         for instruction in listing:
             if instruction is not None and instruction.target is not None and instruction.target not in labels:
                 raise ValueError(f"there is no label {instruction.target!r}, which {instruction.routine!r} goes to")

@@ -46,13 +46,19 @@ class Command(IntEnum):
     SIGN_BEGIN = 10
     """Of SEED: secret scalar and PREFIX; begins the message of the nonce. Then the message is to be hashed."""
     SIGN_COMMIT = 11
-    """R of the signature; begins the message of the challenge with R and PUBLIC. Then the message is to be hashed again."""
+    """R of the signature; begins the message of the challenge with R and PUBLIC. Then the message is hashed again."""
     SIGN_END = 12
     """S of the signature. Secrets are overwritten."""
     VERIFY_BEGIN = 13
     """Begins the message of the challenge with R and PUBLIC. Then the message is to be hashed."""
     VERIFY_END = 14
-    """Status REFUSED unless R, S is the signature by PUBLIC."""
+    """Status REFUSED unless R, S is the signature by PUBLIC, which must be canonical and not of small order."""
+    HMAC_START = 15
+    """HMAC with the last digest as its key, which is kept in CHALLENGE and SPARE; then the message is to be hashed."""
+    HMAC_AGAIN = 16
+    """Another one with the key that is there."""
+    HMAC_FINISH = 17
+    """The digest becomes the HMAC. POINT and RESULT are overwritten."""
 
 
 class Status(IntFlag):

@@ -3,7 +3,7 @@
 import hashlib
 import math
 
-__all__ = ["BASE_Y", "D", "L", "P", "Rom", "SQRT_M1", "base_x", "limbs", "rom_words"]
+__all__ = ["BASE_Y", "SQRT_M1", "D", "L", "P", "Rom", "base_x", "limbs", "rom_words"]
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493

@@ -1,4 +1,4 @@
-"""Ed25519 (RFC 8032, section 5.1): public key, signature, verification, each in parts between which messages are hashed."""
+"""Ed25519 (RFC 8032, section 5.1): public key, signature, verification; between their parts messages are hashed."""
 
 from .assembler import Program
 from .constants import Rom
@@ -63,8 +63,7 @@ def sign(p: Program):
         p.call("plus", LOW, LOW, E.NONCE)
         canonical(p)
         p.call("copy", E.S, 0, LOW)
-        for element in (*range(12), E.SCALAR, E.PREFIX, E.NONCE, E.PRODUCT, E.PRODUCT_HIGH):
-            p.call("wipe_element", element)
+        p.enter("forget")
         p.jump("end")
 
 

@@ -118,7 +118,7 @@ class CurveEngine(wiring.Component):
         stack = [Signal(10, name=f"return_{level}") for level in range(isa.STACK)]
         plain = self.cmd.payload[5:] == 0
         m.d.comb += [
-            command.eq(Cat(Mux(plain, self.cmd.payload[:5], self.cmd.payload[5:]), ~plain)),
+            command.eq(Cat(Mux(plain, self.cmd.payload[:5], Cat(self.cmd.payload[5:], Const(3, 2))), plain)),
             call.eq(self.is_control & self.control.op[2:].all()),
             taken.eq(
                 op[Op.JUMP]

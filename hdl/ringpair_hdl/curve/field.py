@@ -1,13 +1,13 @@
 """Arithmetic modulo p = 2^255 - 19.
 
 Values are below 2^256, any representative; `freeze` gives the canonical one. Multiples of p are taken away by an
-estimate q of the quotient from the highest limbs, so that nothing has to be compared and no duration depends on a value.
+estimate q of the quotient from the highest limbs: nothing has to be compared, and no duration depends on a value.
 """
 
 from .assembler import PL, PV, L, Program, V, small
 from .constants import A24, BASE_U
-from .elements import Q
 from .elements import Element as E
+from .elements import Q
 from .isa import Pre
 
 __all__ = ["field_leaves", "frozen", "inversion", "squarings"]

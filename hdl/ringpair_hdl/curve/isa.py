@@ -36,8 +36,8 @@ ACCUMULATOR = 37
 STACK = 4
 """Levels of the return stack."""
 
-DISPATCH = WORDS - 64
-"""A command 0b000nnnnn goes on at DISPATCH + n, a command with another upper part at DISPATCH + 32 + upper part."""
+DISPATCH = WORDS - 40
+"""A command with the upper three bits u goes on at DISPATCH + u; one with u = 0 at DISPATCH + 8 + its lower bits."""
 BOOT, WIPE = 0, 1
 """Where the program begins after reset, and after `clear`."""
 

@@ -32,10 +32,10 @@ class Multiplier(wiring.Component):
             return m
         # The two adders of the block make one of 32 bits: the upper one takes the carry of the lower one.
         parameters = {
-            **{"TOPOUTPUT_SELECT": REGISTERED, "BOTOUTPUT_SELECT": REGISTERED},
-            **{"TOPADDSUB_LOWERINPUT": PRODUCT, "BOTADDSUB_LOWERINPUT": PRODUCT},
-            **{"TOPADDSUB_UPPERINPUT": OPERAND, "BOTADDSUB_UPPERINPUT": OPERAND},
-            **{"TOPADDSUB_CARRYSELECT": FROM_BELOW, "BOTADDSUB_CARRYSELECT": Const(0, 2)},
+            **dict.fromkeys(("TOPOUTPUT_SELECT", "BOTOUTPUT_SELECT"), REGISTERED),
+            **dict.fromkeys(("TOPADDSUB_LOWERINPUT", "BOTADDSUB_LOWERINPUT"), PRODUCT),
+            **dict.fromkeys(("TOPADDSUB_UPPERINPUT", "BOTADDSUB_UPPERINPUT"), OPERAND),
+            "TOPADDSUB_CARRYSELECT": FROM_BELOW,
         }
         low = ("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT")
         low += ("OLOADTOP", "OLOADBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN")

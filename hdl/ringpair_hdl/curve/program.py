@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from .assembler import Code, L, Program
+from .assembler import Code, Program
 from .commands import Command, OnElement
 from .common import common_leaves
 from .ed25519 import ed25519
@@ -11,6 +11,7 @@ from .edwards import edwards
 from .elements import Element as E
 from .elligator import elligator
 from .field import field_leaves, inversion
+from .hmac import hmac
 from .isa import Pre
 from .ladder import ladder
 from .scalar import scalar_arithmetic
@@ -35,6 +36,9 @@ ROUTINES = {
     Command.SIGN_END: "sign_end",
     Command.VERIFY_BEGIN: "verify_begin",
     Command.VERIFY_END: "verify_end",
+    Command.HMAC_START: "hmac_start",
+    Command.HMAC_AGAIN: "hmac_again",
+    Command.HMAC_FINISH: "hmac_finish",
     OnElement.LOAD: "load",
     OnElement.READ: "read",
     OnElement.HASH: "hash_element",
@@ -43,12 +47,21 @@ ROUTINES = {
 }
 
 
+PARTS = (
+    *(common_leaves, field_leaves, sha512, hmac, inversion, ladder, elligator, scalar_arithmetic),
+    *(edwards, ed25519, self_test),
+)
+"""Each adds leaves and routines."""
+
+
 @cache
-def curve_program(extra: Callable[[Program], dict[int, str]] | None = None) -> Code:
+def curve_program(*, parts=PARTS, extra: Callable[[Program], dict[int, str]] | None = None) -> Code:
     """Assembled and checked.
 
     Parameters
     ----------
+    parts
+        Those of `PARTS` that are wanted: commands of the others do nothing.
     extra
         Adds routines to the program, and returns which commands they are: for tests of what no command shows.
     """
@@ -61,16 +74,17 @@ def curve_program(extra: Callable[[Program], dict[int, str]] | None = None) -> C
     with p.leaf("unknown"):
         p.done()
         p.jump("rest")
-    common_leaves(p)
-    field_leaves(p)
-    sha512(p)
-    inversion(p)
-    ladder(p)
-    elligator(p)
-    scalar_arithmetic(p)
-    edwards(p)
-    ed25519(p)
-    self_test(p)
+    for part in parts:
+        part(p)
+    wiping(p)
+    routines = {command: routine for command, routine in ROUTINES.items() if p.has(routine)}
+    routines |= extra(p) if extra else {}
+    return p.link({place(command): routine for command, routine in routines.items()})
+
+
+def wiping(p: Program):
+    """All of the memory but BROKEN; for SIGN_END what secrets passed through."""
+    secret = (*range(12), E.SCALAR, E.PREFIX, E.NONCE, E.PRODUCT, E.PRODUCT_HIGH)
     with p.routine("wipe", secret=True):
         p.enter("overwrite")
         p.jump("rest")
@@ -80,15 +94,17 @@ def curve_program(extra: Callable[[Program], dict[int, str]] | None = None) -> C
     with p.routine("overwrite", secret=True):
         p.enter("flag_off")
         for element in range(32):
-            if element != E.SYSTEM:
+            if element not in (*secret, E.SYSTEM):
                 p.call("wipe_element", element)
         p.enter("wipe_system")
         p.enter("accept")
+        p.jump("forget")
+    with p.routine("forget", secret=True):
+        for element in secret:
+            p.call("wipe_element", element)
         p.ret()
-    routines = ROUTINES | (extra(p) if extra else {})
-    return p.link({place(command): routine for command, routine in routines.items()})
 
 
 def place(command: int) -> int:
     """In the dispatch table."""
-    return command if command < 32 else 32 + (command >> 5)
+    return 8 + command if command < 32 else command >> 5
