@@ -71,6 +71,8 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("admin-frames", "frames", 1_000_000, "host.tests.campaign_device:admin_frames"),
     Campaign("measured-chips", "keys", 97 * 84, "host.tests.campaign_keys:measured", "RINGPAIR_RO_DATA"),
     Campaign("weather", "keys", 200 * 25, "host.tests.campaign_keys:weather"),
+    Campaign("binding-messages", "messages", 100_000, "host.tests.campaign_binding:messages"),
+    Campaign("binding-curve", "cases", 50_000, "host.tests.campaign_binding:curve"),
 )
 """All of them, in the order in which they run."""
 
