@@ -157,7 +157,7 @@ def test_page_of_rings_that_make_no_device(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["claims"] == []
     assert "maps" in found["figures"]
-    assert main(["report", str(tmp_path / "a.npz"), "-o", str(tmp_path / "no" / "a.html")]) == 1
+    assert main(["report", str(tmp_path / "a.npz"), "-o", str(tmp_path / "no" / "a.html")]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 

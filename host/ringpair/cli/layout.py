@@ -31,8 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     data = open_data(arguments)
-    from ringpair.measure.layout import learn_layout, write_layout
+    from ringpair.measure.files import check_output
+    from ringpair.measure.layout import KIND, learn_layout, write_layout
 
+    check_output(arguments.output, ".json", "layout table", KIND)
     if arguments.folds < 2:
         raise UsageError(f"--folds must be 2 or more, not {arguments.folds}: no table is judged on its own chips")
     with open_runner(arguments) as run:

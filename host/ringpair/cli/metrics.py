@@ -90,6 +90,8 @@ def open_data(arguments: argparse.Namespace) -> Dataset:
         from ringpair.measure.readers import open_files
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed: pip install 'ringpair[measure]'") from error
+    if arguments.rings is not None and arguments.rings < 1:
+        raise UsageError(f"--rings must be at least 1, not {arguments.rings}")
     paths = [path.absolute() for path in arguments.files] if arguments.scheduler else arguments.files
     return open_files(paths, arguments.rings)
 

@@ -38,7 +38,13 @@ class Output:
         table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
         for row in rows:
             table.add_row(*(_plain(cell) for cell in row))
-        console = Console(markup=False, highlight=False)
+
+        class Results(Console):
+            def on_broken_pipe(self) -> None:
+                """Whoever read our output has enough: `main` knows what to do."""
+                raise BrokenPipeError
+
+        console = Results(markup=False, highlight=False)
         if not console.is_terminal:
             console.width = 1000  # files and pipes get whole lines
         console.print(table)

@@ -6,8 +6,6 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ringpair.errors import RingpairError
-
 from .metrics import Progress, add_data, add_options, make_options, open_data, open_runner
 from .output import Output
 
@@ -28,9 +26,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     data = open_data(arguments)
     from ringpair.measure.evaluate import evaluate
     from ringpair.measure.figures import all_figures
+    from ringpair.measure.files import check_folder, check_output, write_whole
     from ringpair.measure.makers import possible_methods
-    from ringpair.measure.page import claims, export, page
+    from ringpair.measure.page import GENERATOR, NUMBERS, claims, export, page
 
+    check_output(arguments.output, ".html", "report of ringpair", GENERATOR)
+    if arguments.export:
+        check_folder(arguments.export, NUMBERS)
     methods = possible_methods(data)
     options = make_options(arguments, data, methods=methods, failure=True)
     with open_runner(arguments) as run, Progress(output) as progress:
@@ -41,10 +43,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
             without = evaluate(data, bare, progress, run)["methods"]["device"]
     figures = all_figures(result)
     title = arguments.title or "Ring-oscillator PUF: " + Path(data.name).name
-    try:
-        arguments.output.write_text(page(result, without, figures, title), encoding="utf-8")
-    except OSError as error:
-        raise RingpairError(f"cannot write {arguments.output}: {error.strerror}") from error
+    write_whole(arguments.output, page(result, without, figures, title))
     files = export(arguments.export, figures, result) if arguments.export else []
     output.note(f"wrote {arguments.output}" + (f" and {len(files)} files in {arguments.export}" if files else ""))
     rows = claims(result)

@@ -18,10 +18,11 @@ from ringpair_protocol import puf
 
 from .dataset import DataError, Dataset
 from .evaluate import Options, evaluate
+from .files import write_whole
 from .survey import Tables, survey
 from .work import Runner, here
 
-__all__ = ["LearnedLayout", "learn_layout", "read_layout", "write_layout"]
+__all__ = ["KIND", "LearnedLayout", "learn_layout", "read_layout", "write_layout"]
 
 KIND, LEVEL = "ringpair layout table", 1
 COMPARED = (
@@ -129,11 +130,7 @@ def learn_layout(
 
 def write_layout(path: str | Path, layout: LearnedLayout) -> None:
     """As JSON."""
-    data = {"kind": KIND, "level": LEVEL} | asdict(layout)
-    try:
-        Path(path).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(Path(path), json.dumps({"kind": KIND, "level": LEVEL} | asdict(layout), indent=1) + "\n")
 
 
 def read_layout(path: str | Path) -> LearnedLayout:

@@ -14,9 +14,15 @@ from typing import Any
 from .bits import Figures
 from .dataset import DataError
 from .figures import Figure
+from .files import write_whole
 from .svg import DARK, LIGHT, standalone
 
-__all__ = ["Claim", "claims", "export", "page"]
+__all__ = ["GENERATOR", "NUMBERS", "Claim", "claims", "export", "page"]
+
+GENERATOR = "<meta name='generator' content='ringpair'>"
+"""Tells a report from any other page."""
+NUMBERS = "metrics.json"
+"""All numbers, beside the exported figures."""
 
 Claim = tuple[str, str, str, str]
 """Claim, target, what was found, verdict."""
@@ -167,7 +173,7 @@ def page(result: Figures, without_table: Figures | None, figures: Sequence[Figur
     summary = _table(("Claim", "Target", "Found", "Verdict"), claims(result), marked=True)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"{GENERATOR}<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{_style()}</style></head><body><main>"
         f"<h1>{escape(title)}</h1><dl>{definitions}</dl>{f'<ul class=notes>{notes}</ul>' if notes else ''}"
         f"<h2>Summary</h2>{summary}"
@@ -186,18 +192,16 @@ def export(folder: Path, figures: Sequence[Figure], result: Figures) -> list[Pat
     DataError
         The folder cannot be written.
     """
-    files: list[Path] = []
+    texts = {NUMBERS: json.dumps(result) + "\n"}
+    for figure in figures:
+        texts |= {f"{figure.name}.svg": standalone(figure.svg), f"{figure.name}.csv": _csv(figure)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for figure in figures:
-            for ending, text in (("svg", standalone(figure.svg)), ("csv", _csv(figure))):
-                files.append(folder / f"{figure.name}.{ending}")
-                files[-1].write_text(text, encoding="utf-8")
-        files.append(folder / "metrics.json")
-        files[-1].write_text(json.dumps(result) + "\n", encoding="utf-8")
     except OSError as error:
-        raise DataError(f"cannot write {error.filename}: {error.strerror}") from error
-    return files
+        raise DataError(f"cannot write {folder}: {error.strerror}") from error
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def _style() -> str:

@@ -43,7 +43,11 @@ def open_files(paths: Sequence[str | Path], rings: int | None = None) -> Dataset
     """
     tables: list[Path] = []
     parts: list[Dataset] = []
+    named: set[Path] = set()
     for path in map(Path, paths):
+        if path.resolve() in named:
+            raise DataError(f"{path} is named twice: leave one of the two out")
+        named.add(path.resolve())
         if path.is_dir():
             found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in (".csv", ".txt"))
             if not found:
@@ -51,7 +55,7 @@ def open_files(paths: Sequence[str | Path], rings: int | None = None) -> Dataset
             tables += found
             continue
         if not path.is_file():
-            raise DataError(f"there is no file {path}")
+            raise DataError(f"{path} is no regular file" if path.exists() else f"there is no file {path}")
         match path.suffix.lower():
             case ".csv" | ".txt":
                 tables.append(path)
