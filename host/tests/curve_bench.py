@@ -127,13 +127,15 @@ class Engine:
 
     Attributes
     ----------
-    cycles : int
-        Of the last command.
+    path : Path
+        What it runs.
+    cycles, spent : int
+        Of the last command, of all.
     """
 
     def __init__(self, path: Path | None = None, *, stall: int = 0):
-        self.native = ctypes.CDLL(str((path or library()).resolve()))
-        self.native.create.restype = self.native.command.restype
+        self.path = (path or library()).resolve()
+        self.native = ctypes.CDLL(str(self.path))
         self.native.create.restype = ctypes.c_void_p
         self.native.command.restype = ctypes.c_long
         arguments = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_long, ctypes.c_char_p]

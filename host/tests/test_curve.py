@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import random
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ringpair_hdl.curve.elements import Element as E
 from ringpair_hdl.curve.engine import CurveEngine
 from ringpair_hdl.curve.field import frozen
 from ringpair_hdl.curve.hmac import hmac as hmac_part
+from ringpair_hdl.curve.isa import Word
 from ringpair_hdl.curve.program import PARTS, curve_program
 from ringpair_hdl.curve.scalar import HIGH, LOW, canonical
 
@@ -587,6 +589,36 @@ def test_clear(does, how):
     else:
         does.engine.idle(clear=True)
     assert all(does.engine.read(element) == bytes(32) for element in range(32) if element != E.SYSTEM)
+
+
+def test_stalls(engine):
+    """Streams that pause change nothing but the time."""
+    stalled, message = Sequences(Engine(engine.path, stall=3)), bytes(range(100))
+    seed = message[:32]
+    public = stalled.public_key(seed)
+    assert public == Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    signature = stalled.sign(seed, public, message)
+    assert signature == Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+    assert stalled.verify(public, message, signature)
+
+
+@pytest.mark.parametrize("leaf", ["sub", "mul", "minus"])
+def test_self_test_sees_a_wrong_sum(leaf):
+    """Of a leaf that adds where it should subtract, or the other way round: BROKEN stays until the power goes."""
+    code = curve_program()
+    words = list(code.words)
+    place = next(at for at in range(code.labels[leaf], len(words)) if code.listing[at].form and code.listing[at].w)
+    words[place] ^= Word.const({"more": {"compute": {"sub": 1}}}).as_value().value
+    engine = Engine(written(replace(code, words=words)))
+    assert engine.status() == Status.BROKEN
+    engine.idle(clear=True)
+    engine.command(Command.CLEAR)
+    assert engine.status() == Status.BROKEN
+    engine.load(E.SCALAR, bytes(32))
+    engine.load(E.POINT, bytes(32))
+    engine.command(Command.X25519)
+    assert engine.status() & Status.BROKEN
+    assert Engine(written()).status() == 0
 
 
 def test_constants_of_one_limb_are_different():
