@@ -32,6 +32,8 @@ class Operand:
     def __post_init__(self):
         if not (0 <= self.element < 64 and 0 <= self.limb < 16):
             raise ValueError(f"there are elements 0..63 of limbs 0..15, not {self.element}, {self.limb}")
+        if isa.NOWHERE <= self.element < isa.POINTER + 4:
+            raise ValueError(f"elements 20..27 are reached by pointers only, not by name as {self.element}")
 
 
 def V(element: int, limb: int = 0) -> Operand:
@@ -109,12 +111,13 @@ class Instruction:
             control = {"op": self.op, "target": labels[self.target] if self.target else 0}
             return _const({"a": a, "b": b, "w": w, "kind": self.kind, "more": {"control": control}})
         a, b = self.a or NOTHING, self.b or NOTHING
-        w = L(isa.NOWHERE if self.kind != Kind.X else self.unit, self.shift) if self.w is None else self.w
-        more = {"pre": self.pre, "flag": self.flag, "sub": self.sub, "form": self.form, "w_limb": w.limb}
+        w, w_limb = (self.unit, self.shift) if self.kind == Kind.X else (isa.NOWHERE, 0)
+        if self.w is not None:
+            w, w_limb = _element(self.w), self.w.limb
+        more = {"pre": self.pre, "flag": self.flag, "sub": self.sub, "form": self.form, "w_limb": w_limb}
         more |= {"repeat": self.repeat - 1 & 7}
-        elements = {name: _element(operand) for name, operand in (("a", a), ("b", b), ("w", w))}
-        limbs = {"a_limb": a.limb, "b_limb": b.limb}
-        return _const({**elements, **limbs, "kind": self.kind, "more": {"compute": more}})
+        operands = {"a": _element(a), "b": _element(b), "w": w, "a_limb": a.limb, "b_limb": b.limb}
+        return _const({**operands, "kind": self.kind, "more": {"compute": more}})
 
 
 def _element(operand: Operand) -> int:
@@ -227,8 +230,6 @@ class Program:
                 raise ValueError(f"only operand b can be a constant, not {name}")
             if operand is not None and repeat > 1 and not operand.vector:
                 raise ValueError(f"operand {name} moves on in a repetition: use V or PV")
-            if operand is not None and isa.NOWHERE <= operand.element < isa.POINTER + 4:
-                raise ValueError(f"elements 20..27 are reached by pointers only, not as {name} {operand.element}")
         if b is not None and repeat > 1 and b.vector == (b.element >= isa.SCALARS):
             raise ValueError("in a repetition operand b is V or PV, or one of the constants from SMALL on")
         kind = Kind.SCAN if scan else Kind.ACC
