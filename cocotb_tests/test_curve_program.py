@@ -334,3 +334,7 @@ def test_cycles():
     assert cycles(code, "elligator") == 92_501
     with pytest.raises(ValueError, match="'hash' branches on lengths"):
         cycles(code, "hash")
+
+
+def test_recursion():
+    refused("'command', word 0: calls itself", routine=lambda p: p.enter("command"))

@@ -47,11 +47,25 @@ def ascon_state():
     return AsconState(mapped=True)
 
 
+def curve():
+    from ringpair_hdl.curve.engine import CurveEngine
+
+    return CurveEngine(mapped=True)
+
+
+def curve_lut():
+    from ringpair_hdl.curve.engine import CurveEngine
+
+    return CurveEngine()
+
+
 BLOCKS = {
     "ascon": ascon,
     "ascon_plain": ascon_plain,
     "ascon_sponge": ascon_sponge,
     "ascon_state": ascon_state,
+    "curve": curve,
+    "curve_lut": curve_lut,
 }
 """Name on the command line: function that makes the component."""
 
@@ -97,7 +111,10 @@ def run(command, folder):
 
 def synthesize(folder, text, name):
     (folder / f"{name}.il").write_text(text)
-    script = f"read_rtlil {name}.il; synth_ice40 -device u -top top -json {name}.json; tee -o {name}.txt stat"
+    # As the builds do it: a block RAM may give anything for a word that is read while it is written.
+    collisions = "proc; setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i"
+    synthesis = f"synth_ice40 -device u -top top -json {name}.json; tee -o {name}.txt stat"
+    script = f"read_rtlil {name}.il; {collisions}; {synthesis}"
     run([*YOSYS, "-q", "-p", script], folder)
     return (folder / f"{name}.txt").read_text()
 
