@@ -1,17 +1,17 @@
 """The curve engine: sequencer, operand memory, multiplier and accumulator; what it computes is in its program."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from . import isa
-from .assembler import Code
-from .constants import rom_words
-from .index import IndexGenerator
-from .isa import Form, Kind, Op, Pre, Word
-from .multiplier import Multiplier
-from .program import curve_program
+from ringpair_hdl.curve import isa
+from ringpair_hdl.curve.assembler import Code
+from ringpair_hdl.curve.constants import rom_words
+from ringpair_hdl.curve.index import IndexGenerator
+from ringpair_hdl.curve.isa import Form, Kind, Op, Pre, Word
+from ringpair_hdl.curve.multiplier import Multiplier
+from ringpair_hdl.curve.program import curve_program
 
 __all__ = ["CurveEngine"]
 
@@ -90,7 +90,8 @@ class CurveEngine(wiring.Component):
 
     def steps(self, m):
         """Repetitions, and waiting for what is outside."""
-        m.submodules.index = self.index = index = IndexGenerator()
+        self.index = index = IndexGenerator()
+        m.submodules.index = ResetInserter(self.clear)(index)
         self.squaring, self.emitting = Signal(), Signal()
         self.takes, self.emits, self.stays = Signal(), Signal(), Signal()
         repeat = self.compute.repeat
