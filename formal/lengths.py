@@ -1,13 +1,12 @@
 """How long the runs are whose length the program counts itself, and that no run leaves its field."""
 
-from formal.paths import Explorer
-from formal.rules import TRUTH, DeviceRule
-from formal.states import ANY, Code, State
-
-from ringpair_hdl.control import isa
 from ringpair_hdl.control.decoder import Instruction
 from ringpair_hdl.control.isa import Base, Op, Port, Strobe
 from ringpair_hdl.program import Memory
+
+from formal.paths import Explorer
+from formal.rules import TRUTH, DeviceRule
+from formal.states import ANY, Code, State
 
 
 class Lengths(DeviceRule):
@@ -20,7 +19,7 @@ class Lengths(DeviceRule):
     def __init__(self, code: Code, memory: Memory):
         super().__init__(code, memory)
         self.tracked = {memory.frame: (), memory.pad.length: (), memory.arrival: TRUTH}
-        self.found: dict[int, tuple[int, int]] = {}
+        self.found: dict[tuple[int, int], tuple[int, int]] = {}
 
     follows = ("side",)
 
@@ -50,11 +49,11 @@ class Lengths(DeviceRule):
         field = next(f for f in self.v.pad.fields.values() if f.address <= run.address < f.end)
         room = field.end - run.address
         self.demand(max(lengths) <= room, f"{max(lengths)} bytes from {run.address - field.address} of {field.name}")
-        least, most = self.found.get(i.address, (min(lengths), max(lengths)))
-        self.found[i.address] = min(least, *lengths, least), max(most, *lengths, most)
+        least, most = self.found.get((i.opcode, run.address), (127, 0))
+        self.found[i.opcode, run.address] = min(least, min(lengths)), max(most, max(lengths))
 
 
-def measure(code: Code, memory: Memory) -> dict[int, tuple[int, int]]:
+def measure(code: Code, memory: Memory) -> dict[tuple[int, int], tuple[int, int]]:
     """Find out all lengths, for the rules that need them; raises `Violation` if a run leaves its field."""
     rule = Lengths(code, memory)
     Explorer(code, rule).run()

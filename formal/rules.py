@@ -1,6 +1,6 @@
 """What must hold on every path of the control program: keys, commits, flash writes, rest, epochs and counters.
 
-Each class is one property, and its docstring says it. `formal/secrets.py` has those on where secret bytes go.
+Each class is one property, and its docstring says it. `formal/secrecy.py` has those on where secret bytes go.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,9 @@ NOTHING_WRONG = (1, ANY ^ 1)
 """Blocks of the status."""
 STATES = (*(1 << state for state in DeviceStateCode), ANY ^ sum(1 << state for state in DeviceStateCode))
 """Blocks of the device's state."""
+ANSWERED = values_of(lambda k: k & PENDING_RESPONDER)
+ANSWERING = (ANSWERED, ANY ^ ANSWERED)
+"""Blocks of the flags: M2 was sent, or not."""
 DECRYPT = 2
 """Bit of a start of the sponge."""
 HARMLESS = (Command.READ, Command.READ_STATUS, Command.JEDEC_ID, Command.RELEASE_POWER_DOWN)
@@ -166,7 +169,9 @@ class CommitFirst(DeviceRule):
         self.tracked = {memory.status: NOTHING_WRONG, memory.found: TRUTH}
         self.zeros = (memory.buffer[:68],)
         self.blank = span(memory.buffer.address, 68)
-        self.sources = {(field.address, None): name for field, name in ((memory.slot, "slot"), (memory.buffer, "zeros"))}
+        self.sources = {
+            (field.address, None): name for field, name in ((memory.slot, "slot"), (memory.buffer, "zeros"))
+        }
         self.place = (memory.address.address, memory.address.length)
 
     def begin(self) -> Step:
@@ -323,9 +328,9 @@ class Residue(DeviceRule):
 
 
 class Epochs(DeviceRule):
-    """A slot that is programmed has the number of a record that was read and unsealed, plus one or two; a number of zero
-    only where a journal begins, with no record found. So epochs and the device's own counter never go back. And no key of
-    a record goes into a derivation unless the record was unsealed."""
+    """A slot that is programmed has the number of a record that was read and unsealed, plus one or two; a number of
+    zero only where a journal begins, with no record found. So epochs and the device's own counter never go back. And no
+    key of a record goes into a derivation unless the record was unsealed."""
 
     follows = ("spi",)
 
@@ -370,7 +375,7 @@ class SentCounters(DeviceRule):
     def __init__(self, code: Code, memory: Memory):
         super().__init__(code, memory)
         last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
-        self.tracked = {memory.flags: (), memory.status: NOTHING_WRONG}
+        self.tracked = {memory.flags: ANSWERING, memory.status: NOTHING_WRONG}
         self.room = ("less", *((field.address, field.length) for field in (memory.tx_counter, last)))
 
     def begin(self) -> tuple[bool, bool, bool]:
@@ -409,7 +414,7 @@ class HeardCounters(DeviceRule):
     def __init__(self, code: Code, memory: Memory):
         super().__init__(code, memory)
         last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
-        self.tracked = {memory.flags: ()}
+        self.tracked = {memory.flags: ANSWERING}
         rx, expected, last = ((field.address, field.length) for field in (memory.rx_counter, memory.rx_next, last))
         self.fresh, self.below = ("less", rx, expected), ("less", rx, last)
         self.tag = ("tag", Port.LINK, (memory.rx_key.address, memory.rx_key.length))

@@ -54,19 +54,21 @@ class Code:
     Attributes
     ----------
     lengths
-        Address of an instruction whose run has no fixed length to the least and the greatest it can have, where that
-        has been found out (`formal/lengths.py`).
+        Opcode and address of a run without a fixed length to the least and the greatest it can have, where that has
+        been found out (`formal/lengths.py`).
     """
 
     def __init__(self, rom: Rom, pad: bytes):
         self.rom, self.pad = rom, bytes(pad)
-        self.lengths: dict[int, tuple[int, int]] = {}
+        self.lengths: dict[tuple[int, int], tuple[int, int]] = {}
         self.at = cache(lambda address: decode(rom.data, address))
         self.names = {place: name for name, place in reversed(rom.labels.items()) if name[0] not in ".@"}
 
     def extent(self, i: Instruction, run: Run) -> tuple[int, int]:
         """Least and greatest length of a run."""
-        return (run.length, run.length) if run.length is not None else self.lengths.get(i.address, (0, 127))
+        return (
+            (run.length, run.length) if run.length is not None else self.lengths.get((i.opcode, run.address), (0, 127))
+        )
 
     def written(self, i: Instruction) -> tuple[int, int]:
         """Where the scratchpad is written at most: address and length."""

@@ -1,0 +1,1 @@
+"""Symbolic models of the protocol, for ProVerif: `python -m formal.symbolic`."""

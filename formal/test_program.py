@@ -1,0 +1,308 @@
+"""What the control program may do on all its paths, proven of its bytes in the code memory; bugs that are noticed."""
+
+import inspect
+from functools import cache
+
+import pytest
+from ringpair_hdl import program
+from ringpair_hdl.program import Memory, admin, channel, enroll, handshake, journal, keys
+from ringpair_protocol.admin import Identity, Profile
+
+from formal import rules, secrecy, shape
+from formal.lengths import measure
+from formal.paths import Rule, Violation, explore
+from formal.prove import mutant
+from formal.states import Code, flow
+
+IDENTITY = Identity(Profile.PAIR, True, 12, bytes(8), bytes(8), 0)
+TICKS = 12_000_000 / 131_072
+
+PER_FIELD = ("AtRest", "Secrets")
+SECRET = (
+    "slot",
+    "seal_key",
+    "chain_next",
+    "auth_key",
+    "session_root",
+    "random",
+    "pair_key",
+    "buffer",
+    "bits",
+    "puf_key",
+)
+NAMES = [
+    *("SessionKeys", "CommitFirst", "PeerWrites", "Residue", "Epochs", "SentCounters", "HeardCounters"),
+    "OnlyPublic nothing",
+    *(f"{rule} {field}" for rule in PER_FIELD for field in (*SECRET, "new_wrap", "session")),
+]
+"""Of all rules: linking the program only to collect the tests would take too long."""
+
+pytestmark = pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")  # of a module made from text
+
+
+def linked(*, shorten: bool = True) -> tuple[Code, Memory]:
+    """The program as it goes into the code memory, or as it is before the optimizer has shortened it."""
+    written, memory = program.pairing_program(IDENTITY, TICKS)
+    return Code(written.link(shorten=shorten), memory.pad.init), memory
+
+
+@cache
+def device(*, shorten: bool = True) -> tuple[Code, Memory]:
+    code, memory = linked(shorten=shorten)
+    measure(code, memory)
+    return code, memory
+
+
+def all_rules(*, shorten: bool = True) -> dict[str, Rule]:
+    """The rules by name; those on one field with its name."""
+    code, memory = device(shorten=shorten)
+    found = {}
+    for rule in (*rules.rules(code, memory), *secrecy.secret_rules(code, memory)):
+        field = getattr(rule, "field", None)
+        found[" ".join([type(rule).__name__, *([field.name] if field else [])])] = rule
+    return found
+
+
+def test_shape():
+    """Calls fit the stack, runs stay in their fields, every instruction that is there can be reached."""
+    code, memory = device()
+    shape.check_memory(code, memory.pad)
+    assert shape.depth(code) == code.rom.depth
+    following, _, _ = flow(code)
+    reached = {k for address in following for k in range(address, code.at(address).following)}
+    missing = set(range(code.rom.start, len(code.rom))) - reached
+    assert {code.rom.data[k] for k in missing} <= {0xEB}, "only the linker's fillings are never run"
+
+
+def test_loops_end():
+    code, memory = device()
+    found = shape.loops(code, shape.device_bounds(memory))
+    assert all(found.values()), "a bound that no loop needs"
+
+
+def test_all_rules_are_tested():
+    assert sorted(all_rules()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rule(name):
+    code, _ = device()
+    explored = explore(code, all_rules()[name])
+    assert explored.states.keys() == flow(code)[0].keys(), "every instruction is on some path"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_rule_before_shortening(name):
+    """In this form the bugs below are looked for: it is the one that is linked in no time."""
+    explore(device(shorten=False)[0], all_rules(shorten=False)[name])
+
+
+BUGS = {
+    "T2 is not asked for": (
+        "SessionKeys",
+        handshake,
+        'p.jump("wipe", ~MATCH)\n        for field',
+        "for field",
+    ),
+    "T2 is compared by 15 bytes": (
+        "SessionKeys",
+        handshake,
+        'p.check(Port.SPONGE, v.tag_2)\n        p.jump("wipe", ~MATCH)\n        for',
+        'p.check(Port.SPONGE, v.tag_2[:15])\n        p.jump("wipe", ~MATCH)\n        for',
+    ),
+    "a wrong T3 is right": (
+        "SessionKeys",
+        handshake,
+        "with p.If(MATCH):\n                p.zero(v.tag_3)",
+        "with p.If(~MATCH):\n                p.zero(v.tag_3)",
+    ),
+    "M2 after a commit that failed": (
+        "CommitFirst",
+        handshake,
+        'p.phase(Phase.RESPONDER)\n        ok(p, v)\n        p.jump("wipe", ~ZERO)',
+        "p.phase(Phase.RESPONDER)",
+    ),
+    "M3 without a commit": (
+        "CommitFirst",
+        handshake,
+        'p.call("journal_commit")\n        p.phase(Phase.INITIATOR)',
+        "p.phase(Phase.INITIATOR)",
+    ),
+    "what was read back is not compared": (
+        "CommitFirst",
+        journal,
+        "p.move(Direction.CHECK, Port.SPI, source, length=0)",
+        "p.check(Port.SPI, v.number)",
+    ),
+    "the old slot stays": (
+        "CommitFirst",
+        journal,
+        'p.call("retire_slot")\n            p.test(v.untidy, 1)',
+        "p.test(v.untidy, 1)",
+    ),
+    "a stale M1 is a current one": (
+        "PeerWrites",
+        handshake,
+        'p.jump("on_stale_m1", MATCH)',
+        'p.jump("on_current_m1", MATCH)',
+    ),
+    "a wrong M1 is a current one": (
+        "PeerWrites",
+        handshake,
+        'p.jump("on_current_m1", MATCH)',
+        'p.jump("on_current_m1", ~MATCH)',
+    ),
+    "any RESYNC is believed": ("PeerWrites", handshake, 'p.jump("wipe", ~MATCH)\n                p.phase', "p.phase"),
+    "the PUF key is not wiped": (
+        "AtRest puf_key",
+        keys,
+        "p.zero(*v.operation_secrets)",
+        "p.zero(*v.operation_secrets[:-1])",
+    ),
+    "a run that ended leaves its keys": (
+        "AtRest session",
+        handshake,
+        'p.set(v.flags, 0)\n        p.jump("wipe_session")\n\n    with p.routine("restart_or_next")',
+        'p.set(v.flags, 0)\n\n    with p.routine("restart_or_next")',
+    ),
+    "T3 stays in a session": (
+        "AtRest session",
+        handshake,
+        "p.control(Unit.FRAME, SEND)\n        p.zero(v.tag_3)",
+        "p.control(Unit.FRAME, SEND)",
+    ),
+    "a reset leaves the draft": (
+        "AtRest new_wrap",
+        enroll,
+        "p.set(v.untidy, 0)\n        p.zero(v.new_wrap)",
+        "p.set(v.untidy, 0)",
+    ),
+    "a drawn nonce stays in the sponge": (
+        "Residue",
+        keys,
+        "p.control(Unit.SPONGE_CLEAR)\n        p.zero(v.random)",
+        "p.zero(v.random)",
+    ),
+    "the PUF engine keeps its counts": (
+        "Residue",
+        keys,
+        "puf(p, Command.CLEAR)\n        p.wait(~PUF_BUSY)",
+        "p.wait(~PUF_BUSY)",
+    ),
+    "the epoch stays": (
+        "Epochs",
+        handshake,
+        "p.copy(v.auth_prev, v.auth_key)\n        p.add(v.number, 1)",
+        "p.copy(v.auth_prev, v.auth_key)",
+    ),
+    "a record that does not unseal is used": (
+        "Epochs",
+        journal,
+        "p.set(v.found, 0)\n\n    # After a load",
+        "p.set(v.found, 1)\n\n    # After a load",
+    ),
+    "a counter is used again": (
+        "SentCounters",
+        channel,
+        "p.zero(v.buffer)\n        p.add(v.tx_counter, 1)",
+        "p.zero(v.buffer)",
+    ),
+    "a counter wraps": (
+        "SentCounters",
+        channel,
+        "with p.If(CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
+        "with p.If(~CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
+    ),
+    "an old text is told": ("HeardCounters", channel, 'p.jump("drop_frame", ~CARRY)', 'p.jump("drop_frame", CARRY)'),
+    "a forged text is told": (
+        "HeardCounters",
+        channel,
+        "with p.If(MATCH):\n            p.copy(v.rx_next",
+        "with p.If(~MATCH):\n            p.copy(v.rx_next",
+    ),
+    "a text is a byte too long": (
+        "Lengths",
+        admin,
+        "p.compare(v.frame, msg.TEXT_MAX + 2)",
+        "p.compare(v.frame, msg.TEXT_MAX + 3)",
+    ),
+    "a key goes to the line": (
+        "Secrets auth_key",
+        handshake,
+        "p.take(Port.SPONGE, v.tag)\n",
+        "p.take(Port.SPONGE, v.tag)\n        p.give(Port.LINK, v.auth_key)\n",
+    ),
+    "a record goes to the flash unsealed": (
+        "Secrets slot",
+        journal,
+        "p.control(Unit.SPONGE, start_word(aead=1, ad=1))",
+        "p.control(Unit.SPONGE, start_word(aead=1, decrypt=1, ad=1))",
+    ),
+    "a text goes to the peer in the clear": (
+        "Secrets buffer",
+        channel,
+        "p.move(Direction.CRYPT, Port.SPONGE, v.buffer, length=0)",
+        "p.move(Direction.CRYPT, Port.SPONGE, v.buffer[:1])",
+    ),
+    "T3 goes to the host": (
+        "Secrets session",
+        handshake,
+        "p.check(Port.LINK, v.tag_3)\n",
+        "p.give(Port.LINK, v.tag_3)\n            p.check(Port.LINK, v.tag_3)\n",
+    ),
+    "a branch asks for a key": (
+        "Secrets puf_key",
+        keys,
+        "p.zero(v.bits)\n",
+        "p.zero(v.bits)\n        p.less(v.puf_key[:8], v.own_id)\n",
+    ),
+    "a key lies in a public field": (
+        "OnlyPublic nothing",
+        keys,
+        "p.zero(v.bits)\n",
+        "p.zero(v.bits)\n        p.copy(v.nonce_s, v.puf_key[:16])\n",
+    ),
+    "the flash is polled for ever": (
+        "loops",
+        program.flash,
+        "p.set(v.status, Code.FLASH_FAILED)\n                loop.leave()",
+        "p.set(v.status, Code.FLASH_FAILED)",
+    ),
+    "the sectors are not counted": (
+        "loops",
+        journal,
+        'p.byte(Op.ADD, v.sectors, minus(1))\n        p.call("next_sector")',
+        'p.call("next_sector")',
+    ),
+}
+"""What is wrong: the rule that notices, module, text, wrong text."""
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_bug_is_noticed(bug, monkeypatch):
+    noticed_by, module, old, new = BUGS[bug]
+    for name, function in vars(program).copy().items():
+        if name.startswith("add_") and inspect.getmodule(function) is module:
+            monkeypatch.setattr(program, name, mutant(function, old, new))
+    code, memory = linked(shorten=False)
+    code.lengths = device()[0].lengths
+    with pytest.raises(Violation):
+        check(code, memory, *noticed_by.split(" "))
+
+
+def check(code: Code, memory: Memory, name: str, field: str = "") -> None:
+    """One of the proofs by its name."""
+    if name == "loops":
+        shape.loops(code, shape.device_bounds(memory))
+    elif name == "Lengths":
+        measure(code, memory)
+    else:
+        explore(code, rule_of(code, memory, name, field))
+
+
+def rule_of(code: Code, memory: Memory, cls: str, field: str) -> Rule:
+    made = getattr(rules, cls, None) or getattr(secrecy, cls)
+    if not field:
+        return made(code, memory)
+    return made(code, memory, memory.pad.fields.get(field, rules.Field(field, 0, 0)))
