@@ -159,8 +159,7 @@ class Step(NamedTuple):
 
 class CommitFirst(DeviceRule):
     """M2 and M3 leave only after the slot of the next epoch was programmed, read back at the same address and found
-    equal, and after that zeros were programmed over the old slot and read back: at most one live chain key. No slot is
-    retired before its successor was verified in the same way, but by a revocation or by tidying up."""
+    equal, and after that zeros were programmed over the old slot and read back: at most one live chain key."""
 
     follows = ("spi", "frame")
 

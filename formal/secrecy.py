@@ -2,8 +2,8 @@
 
 The scratchpad holds secret and public bytes in one memory, so the netlist alone cannot tell what a pin may carry
 (`formal/leaks.py` ends at that memory). Here the program's moves are followed instead, field by field: a field that is
-not declared secret never receives a secret byte, but for the four copies in `Secrets.declassified`; and one that is gives
-its bytes to a line or to the flash only while they are not secret, but for the three in `Secrets._released`.
+not declared secret never receives a secret byte, but for the four copies in `Secrets.declassified`; and one that is
+gives its bytes to a line or to the flash only while they are not secret, but for the three in `Secrets._released`.
 """
 
 from collections.abc import Iterator

@@ -14,6 +14,7 @@ A document holds a table between two lines::
 """
 
 import argparse
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -29,8 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SEQUENCER = "hdl/ringpair_hdl/control/README.md"
 DOCUMENTS = (
     *("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md", SEQUENCER),
-    *("docs/boards.md", "docs/bench-guide.md", "docs/resources.md"),
+    *("docs/boards.md", "docs/bench-guide.md", "docs/resources.md", "docs/proofs.md"),
 )
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # for the tables that `formal` has
 MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -368,6 +371,62 @@ def example_table() -> str:
     return table(("address", "what", "bytes"), rows)
 
 
+def sentence(docstring: str | None) -> str:
+    """The first paragraph of a docstring on one line."""
+    return re.sub(r"`(formal/[^`]+)`", r"`\1`", " ".join((docstring or "").split("\n\n")[0].split()))
+
+
+def program_proof_table() -> str:
+    """What holds on all paths of the control program: the docstrings of the rules; needs Amaranth."""
+    from formal import lengths, rules, secrecy
+
+    found = (rules.SessionKeys, rules.CommitFirst, rules.PeerWrites, rules.AtRest, rules.Residue, rules.Epochs)
+    found += (rules.SentCounters, rules.HeardCounters, secrecy.OnlyPublic, secrecy.Secrets, lengths.Lengths)
+    return table(
+        ("rule", "what holds on every path"), ((f"`{rule.__name__}`", sentence(rule.__doc__)) for rule in found)
+    )
+
+
+def loop_table() -> str:
+    """What ends the loops of the control program; needs Amaranth."""
+    from ringpair_hdl.program import Memory
+
+    from formal.shape import device_bounds
+
+    memory = Memory(admin.Identity(admin.Profile.PAIR, True, 12, bytes(8), bytes(8), 0))
+    return table(("a loop of the program ends, because",), ((name,) for name in device_bounds(memory)))
+
+
+def cut_table() -> str:
+    """Every wire by which something secret can come to a pin; needs Amaranth."""
+    from formal.leaks import CUTS
+
+    return table(("wire of the flat device", "what it carries"), ((f"`{wire}`", what) for wire, what in CUTS.items()))
+
+
+def block_proof_table() -> str:
+    """The files of proofs, and what they say of themselves."""
+    rows = []
+    for path in sorted((ROOT / "formal").glob("test_*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        rows.append((f"`formal/{path.name}`", sentence(docstring)))
+    return table(("file", "what it shows"), rows)
+
+
+def symbolic_table() -> str:
+    """The symbolic models, and the verdicts that they must get."""
+    from formal.symbolic.models import CONTROLS, MODELS
+
+    def named(model: Any, right: bool) -> str:
+        return ", ".join(words(name) for name, value in model.expected.items() if value is right) or "–"
+
+    rows = (
+        (f"`{name}`", "control" if name in CONTROLS else "model", named(model, True), named(model, False))
+        for name, model in MODELS.items()
+    )
+    return table(("name", "kind", "must be proven", "must have a trace against it"), rows)
+
+
 def program_figures() -> str:
     """Size of the control program (not in a document: it changes with every line of it)."""
     from ringpair_hdl.control.isa import STACK_ROWS, TARGET
@@ -404,6 +463,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "code-memory": code_memory_table,
     "example": example_table,
     "program": program_figures,
+    "program-proofs": program_proof_table,
+    "loops": loop_table,
+    "cuts": cut_table,
+    "block-proofs": block_proof_table,
+    "symbolic": symbolic_table,
     **BOARD_TABLES,
 }
 

@@ -9,7 +9,7 @@ from scripts import doc_tables
 
 ROOT = doc_tables.ROOT
 PAGES = sorted({ROOT / name for name in doc_tables.DOCUMENTS} | set((ROOT / "docs").glob("*.md")))
-AMARANTH = ("secrets", "instructions", "code-memory", "example")
+AMARANTH = ("secrets", "instructions", "code-memory", "example", "program-proofs", "loops", "cuts")
 NEEDS = {"silicon": "numpy", **dict.fromkeys(AMARANTH, "amaranth")}
 NEEDS |= dict.fromkeys(("boards", "board-notes", "board-flash", "ring-frequencies"), "amaranth_boards")
 PRINTED_ONLY = {"program"}
