@@ -69,6 +69,7 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("device-cuts", "power cuts", 3_000, "host.tests.campaign_device:cuts"),
     Campaign("peer-frames", "frames", 1_000_000, "host.tests.campaign_device:peer_frames"),
     Campaign("admin-frames", "frames", 1_000_000, "host.tests.campaign_device:admin_frames"),
+    Campaign("parsers", "inputs", 1_000_000, "host.tests.campaign_host:parsers"),
     Campaign("measured-chips", "keys", 97 * 84, "host.tests.campaign_keys:measured", "RINGPAIR_RO_DATA"),
     Campaign("weather", "keys", 200 * 25, "host.tests.campaign_keys:weather"),
     Campaign("binding-messages", "messages", 100_000, "host.tests.campaign_binding:messages"),

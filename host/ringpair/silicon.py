@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from ringpair_protocol import puf
 from ringpair_protocol.layout_table import LAYOUT_ENTRIES
 
+from .foreign import reading
+
 __all__ = ["F0", "MeasuredSilicon", "Silicon", "SiliconError", "SiliconModel"]
 
 F0 = 54e6
@@ -232,17 +234,10 @@ def _counted(periods: FloatArray, rng: np.random.Generator) -> list[int]:
 def _load(path: Path) -> NDArray[np.float64]:
     """The array freq_hz of a file, its shape checked."""
     hint = "expected an .npz file with the array freq_hz (chips x rings x reads, in hertz)"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "freq_hz" not in archive:
-                raise SiliconError(f"{path} has {', '.join(archive) or 'no arrays'}; {hint}")
-            frequencies = np.asarray(archive["freq_hz"])
-    except OSError as error:
-        raise SiliconError(f"cannot read {path}: {error.strerror or error}; {hint}") from error
-    except (ValueError, EOFError, AttributeError, TypeError) as error:
-        if isinstance(error, SiliconError):
-            raise
-        raise SiliconError(f"{path} is not such a file ({error}); {hint}") from error
+    with reading(path, SiliconError, hint), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if "freq_hz" not in archive:
+            raise SiliconError(f"{path} has {', '.join(archive) or 'no arrays'}; {hint}")
+        frequencies = np.asarray(archive["freq_hz"])
     if frequencies.ndim != 3 or frequencies.dtype.kind not in "iuf":
         raise SiliconError(f"{path}: freq_hz has shape {frequencies.shape} of {frequencies.dtype}; {hint}")
     if frequencies.shape[1] < puf.RINGS or 0 in frequencies.shape:

@@ -359,7 +359,7 @@ def test_verb_with_restarts_that_repeat_themselves(tmp_path, capsys):
         ("a.bin", b"", [], "empty"),
         ("a.bin", b"\0\1\2", ["--bits-per-sample", "1"], "sample 2 is 2, expected 0 to 1"),
         ("a.bin", b"\1", ["--bits-per-sample", "1"], "1000000, not 1"),
-        ("a.npy", b"no array", [], "no array of NumPy"),
+        ("a.npy", b"no array", [], "expected an array of NumPy"),
     ],
 )
 def test_verb_refuses(tmp_path, capsys, name, content, arguments, message):

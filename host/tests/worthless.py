@@ -78,7 +78,7 @@ def genuine() -> list[bytes]:
     return [m1, m2, m3, bytes([msg.RESYNC]) + m3[1:], data]
 
 
-def mutated(source: random.Random, message: bytes) -> bytes:
+def mutated(source: random.Random, message: bytes, limit: int = MAX_PAYLOAD) -> bytes:
     """A bit flipped, bytes cut off, put in, doubled or replaced; never the same, and right for a frame."""
     data = bytearray(message)
     for _ in range(source.choice((1, 1, 1, 2, 4))):
@@ -94,7 +94,7 @@ def mutated(source: random.Random, message: bytes) -> bytes:
                 data[place:place] = source.randbytes(source.randint(1, 8))
             case 4:
                 data += data[place:]
-    data = data[:MAX_PAYLOAD]
+    data = data[:limit]
     if bytes(data) == message:
         data[-1] ^= 1
     return bytes(data)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ringpair_protocol import health
 
 from ringpair.errors import RingpairError, UsageError
+from ringpair.foreign import reading
 
 from .output import Output
 
@@ -129,10 +130,9 @@ def _read(path: Path, width: int | None) -> NDArray[np.integer]:
     import numpy as np
 
     if path.suffix == ".npy":
-        try:
-            samples: NDArray[np.integer] = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as problem:
-            raise RingpairError(f"{path}: no array of NumPy ({problem}); save one sample an entry") from problem
+        hint = "expected an array of NumPy with one sample an entry"
+        with reading(path, RingpairError, hint), path.open("rb") as file:
+            samples: NDArray[np.integer] = np.load(file, allow_pickle=False)
         if samples.dtype.kind not in "biu":
             raise RingpairError(f"{path}: samples are whole numbers or truth values, not {samples.dtype}")
     else:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ringpair_protocol import puf
 
+from ..foreign import reading
 from .dataset import DataError, Dataset
 from .evaluate import Options, evaluate
 from .files import write_whole
@@ -141,13 +142,11 @@ def read_layout(path: str | Path) -> LearnedLayout:
     DataError
         Not such a file, or entries that do not fit the device.
     """
-    try:
+    with reading(path, DataError, "expected a layout table: make one with ringpair layout learn"):
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         if data.pop("kind") != KIND or data.pop("level") != LEVEL:
             raise DataError(f"{path} is no {KIND} of level {LEVEL}")
         layout = LearnedLayout(**data | {"entries": tuple(map(int, data["entries"]))})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"cannot read the layout table {path}: {error}; make one with ringpair layout learn") from error
     limit = 1 << puf.LAYOUT_BITS - 1
     if not 1 <= layout.sigma_ppm <= puf.SIGMA_PPM_MAX or not all(-limit <= entry < limit for entry in layout.entries):
         raise DataError(f"{path}: expected a spread of 1..{puf.SIGMA_PPM_MAX} ppm and entries of 14 bits")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..foreign import reading
 from .dataset import Batch, Condition, DataError, Dataset, FirstRings, Piece
 from .joined import combined
 from .table import ParquetFile
@@ -155,7 +155,7 @@ class NpzChips(Dataset):
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         ids = None
-        try:
+        with reading(path, DataError, self._HINT):
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 if NPZ_ARRAY not in archive:
                     raise DataError(f"{path} has {', '.join(archive) or 'no arrays'}; {self._HINT}")
@@ -163,8 +163,6 @@ class NpzChips(Dataset):
                     ids = [_text(chip) for chip in archive[NPZ_CHIPS].ravel().tolist()]
             with self._open() as (_, shape, _, dtype):
                 pass
-        except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"cannot read {path} ({error}); {self._HINT}") from error
         if len(shape) != 3 or 0 in shape or dtype.kind not in "iuf":
             raise DataError(f"{path}: {NPZ_ARRAY} has shape {shape} of {dtype}; {self._HINT}")
         self.chips, self.rings, self.reads = shape
@@ -182,7 +180,7 @@ class NpzChips(Dataset):
             yield file, *header(file)
 
     def raw(self, size: int) -> Iterator[Batch]:
-        try:
+        with reading(self.name, DataError, "the file is gone, was cut short or is damaged"):
             with self._open() as (file, shape, fortran, dtype):
                 if fortran:  # chips lie scattered over the whole file
                     whole = np.frombuffer(file.read(), dtype).reshape(shape, order="F")
@@ -193,10 +191,6 @@ class NpzChips(Dataset):
                     else:
                         values = np.frombuffer(file.read(math.prod(here) * dtype.itemsize), dtype).reshape(here)
                     yield Batch(first, self._ids[first : first + size], values[:, None])
-        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"cannot read {self.name} ({error}): the file is gone, was cut short or is damaged"
-            ) from error
 
     def names(self) -> list[str]:
         return list(self._ids)
@@ -211,6 +205,11 @@ class Hdf5Boards(Dataset):
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
+        with reading(path, DataError, f"expected an HDF5 file with {COUNTS}"):
+            self._head(path)
+
+    def _head(self, path: Path) -> None:
+        """Shape, conditions and boards."""
         counts = self._counts
         if counts.ndim != 5 or 0 in counts.shape or counts.dtype.kind not in "iuf":
             raise DataError(f"{path}: {COUNTS} has shape {counts.shape} of {counts.dtype}; expected {HDF5_SHAPE}")
@@ -228,10 +227,7 @@ class Hdf5Boards(Dataset):
     def _file(self) -> Any:
         import h5py  # type: ignore[import-untyped]
 
-        try:
-            return h5py.File(self.name, "r")
-        except OSError as error:
-            raise DataError(f"cannot read {self.name}: {error}; expected an HDF5 file with {COUNTS}") from error
+        return h5py.File(self.name, "r")
 
     @cached_property
     def _counts(self) -> Any:
@@ -257,7 +253,8 @@ class Hdf5Boards(Dataset):
     def raw(self, size: int) -> Iterator[Batch]:
         for first in range(0, self.chips, size):
             start = self._first + first
-            block = self._counts[:, start : start + min(size, self.chips - first)]
+            with reading(self.name, DataError, f"expected {COUNTS} whole"):
+                block = self._counts[:, start : start + min(size, self.chips - first)]
             values = np.moveaxis(block, 1, 0)  # boards x times x temperatures x rings x repetitions
             yield Batch(first, self._ids[first : first + size], values.reshape(len(values), -1, self.rings, self.reads))
 

@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..foreign import reading
 from .dataset import Batch, Condition, DataError, Dataset, Meta, Piece
 
 __all__ = ["LEVEL", "ParquetFile", "write_parquet"]
 
 LEVEL = 1
 KEY = b"ringpair"
+HINT = "expected a Parquet file of this project"
 GROUP_CHIPS = 256
 
 
@@ -85,7 +87,12 @@ class ParquetFile(Dataset):
 
     def __init__(self, path: str | Path) -> None:
         self.name = str(path)
-        self._groups = list(range(self._file.metadata.num_row_groups))
+        with reading(path, DataError, HINT):
+            self._groups = list(range(self._file.metadata.num_row_groups))
+            self._head(path)
+
+    def _head(self, path: str | Path) -> None:
+        """What the metadata say, and the conditions of the first chip."""
         try:
             head = json.loads((self._file.schema_arrow.metadata or {})[KEY])
             level = head["level"]
@@ -104,13 +111,10 @@ class ParquetFile(Dataset):
 
     @cached_property
     def _file(self) -> Any:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
+        with reading(self.name, DataError, HINT):
             return pq.ParquetFile(self.name, pre_buffer=False)  # which would keep all that was read
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"cannot read {self.name}: {error}; expected a Parquet file of this project") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_file"}
@@ -148,7 +152,12 @@ class ParquetFile(Dataset):
 
     def raw(self, size: int) -> Iterator[Batch]:
         times, first = len(self.conditions), 0
-        for rows in self._file.iter_batches(size * times, row_groups=self._groups):
+        batches = self._file.iter_batches(size * times, row_groups=self._groups)
+        while True:
+            with reading(self.name, DataError, HINT):
+                rows = next(batches, None)
+            if rows is None:
+                return
             ids = rows.column("chip").to_pylist()
             self._check(rows, ids)
             values = rows.column("values").flatten().to_numpy(zero_copy_only=False)

@@ -80,7 +80,7 @@ class ControlPort:
                 known = ", ".join(sorted(key[3:] for key in dir(self) if key.startswith("do_")))
                 raise ValueError(f"unknown request {name!r}: expected one of {known}")
             return {"ok": True, **(action(**request) or {})}
-        except (RingpairError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (RingpairError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return {"ok": False, "error": str(error) or repr(error)}
 
     def do_status(self) -> dict[str, Any]:

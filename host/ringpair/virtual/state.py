@@ -184,7 +184,7 @@ class BoardFolder:
             return dict(json.loads((self.path / name).read_text()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise RingpairError(f"{self.path / name} is damaged ({error}): remove it") from error
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
