@@ -41,6 +41,7 @@ class Database:
             elif not path.is_file():
                 raise RegistryError(f"{path} is not a file: choose another place for the registry (RINGPAIR_HOME)")
             migrate.upgrade(path)
+            migrate.check(path)
         self._engine = open_engine(path, patience)
 
     @contextmanager
@@ -65,7 +66,7 @@ class Database:
             yield
         except DBAPIError as problem:
             raise _explain(self.path, problem.orig or problem) from problem
-        except (sqlite3.Error, OSError) as problem:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
             raise _explain(self.path, problem) from problem
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ def _explain(path: Path, problem: BaseException) -> RegistryError:
         )
     if "full" in text or "disk I/O" in text:
         return RegistryError(f"the registry {path} was not changed: the disk is full or failing ({text}); free space")
-    if "malformed" in text or "not a database" in text:
+    if "malformed" in text or "not a database" in text or isinstance(problem, UnicodeDecodeError):
         return RegistryError(f"the registry {path} is damaged ({text}): restore a backup")
     return RegistryError(
         f"the registry {path} cannot be used: {reason(problem) if isinstance(problem, Exception) else text}; "

@@ -30,8 +30,8 @@ def revision_of(path: Path) -> str | None:
     with closing(sqlite3.connect(path)) as database:
         try:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.DatabaseError as problem:
-            if "not a database" not in str(problem) and "malformed" not in str(problem):
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
+            if not any(sign in str(problem) for sign in ("not a database", "malformed", "codec")):
                 raise
             raise RegistryError(
                 f"{path} is not a ringpair registry ({problem}): restore a backup, or move the file away"
@@ -42,6 +42,22 @@ def revision_of(path: Path) -> str | None:
             raise RegistryError(f"{path} is the database of another program: choose another place (RINGPAIR_HOME)")
         row = database.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(row[0]) if row else None
+
+
+def check(path: Path) -> None:
+    """Whether the file at ``path`` is whole: its pages, its constraints, and that no row points to one that is gone.
+
+    Raises
+    ------
+    RegistryError
+        It is damaged.
+    """
+    with closing(sqlite3.connect(path)) as database:
+        (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        lost = database.execute("PRAGMA foreign_key_check").fetchone()
+    if verdict != "ok" or lost:
+        told = verdict if verdict != "ok" else f"a row of {lost[0]} points to none of {lost[2]}"
+        raise RegistryError(f"the registry {path} is damaged ({' '.join(str(told).split())}): restore a backup")
 
 
 def upgrade(path: Path, head: str = HEAD, migrations: Path = MIGRATIONS) -> Path | None:

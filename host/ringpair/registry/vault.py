@@ -137,7 +137,10 @@ def ask_passphrase(prompt: str, confirm: bool = False, variable: str = PASSPHRAS
 
 
 def _context(device_id: str, index: int) -> bytes:
-    return bytes.fromhex(device_id) + index.to_bytes(4, "little")
+    try:
+        return bytes.fromhex(device_id) + index.to_bytes(4, "little")
+    except (ValueError, OverflowError) as problem:  # a row that somebody has altered
+        raise InvalidTag from problem
 
 
 def _seal(key: bytes, plaintext: bytes, context: bytes) -> bytes:
