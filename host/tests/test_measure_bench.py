@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import bench_measure
 import bench_scale
+import check_intervals
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -86,3 +87,19 @@ def test_growth_is_drawn():
     steps = [[float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in lines]
     ours, pypuf = ([a - b for a, b in pairwise(line)] for line in steps)
     assert pypuf[0] == pytest.approx(2 * ours[0], rel=0.01)
+
+
+def test_intervals_hold_the_truth(monkeypatch):
+    """A few populations; the script says more of more of them."""
+    held = check_intervals.coverage(12, 30, 64)
+    assert len(held) > 30
+    shares = [share for _, _, share in held.values()]
+    assert min(shares) >= 0.5
+    assert np.mean(shares) > 0.85
+    right = check_intervals.figures
+
+    def narrow(data):
+        return {name: (value, [value - 1e-9, value + 1e-9]) for name, (value, _) in right(data).items()}
+
+    monkeypatch.setattr(check_intervals, "figures", narrow)
+    assert np.mean([share for _, _, share in check_intervals.coverage(4, 30, 64).values()]) < 0.2

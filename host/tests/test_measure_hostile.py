@@ -162,7 +162,9 @@ def test_interrupted(tmp_path, verb):
         time.sleep(0.3)
         made.send_signal(signal.SIGINT)
         out, said = made.communicate(timeout=60)
-    assert (made.returncode, out) == (130, "")
+    # Python itself ends by the signal if it came within an exec of text, as dataclasses do while modules are loaded
+    assert made.returncode in (130, -signal.SIGINT)
+    assert out == ""
     assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]

@@ -412,6 +412,20 @@ def test_tables_are_those_of_the_reference_model_without_the_own_fold():
     assert everything.entries[0, 0].tolist() == list(puf.learn_layout(1, counts.sum(2).tolist()).entries)
 
 
+def test_packed_tables_are_those_of_the_gateware():
+    rng = np.random.default_rng(1)
+    entries = rng.integers(-1500, 1500, (2, 3, 2 * puf.RINGS + 32))
+    packed = Tables(entries, np.full((2, 3), 5200)).packed().entries
+    assert packed.shape == entries.shape
+    for table in np.ndindex(2, 3):
+        for first in (0, puf.RINGS):
+            block = slice(first, first + puf.RINGS)
+            expected = puf.Layout(1, tuple(entries[table][block].tolist())).packed().entries
+            assert packed[table][block].tolist() == list(expected)
+    assert (np.abs(packed - entries) <= 64).all()
+    assert (packed != entries).any()
+
+
 def test_sigma_is_the_spread_of_a_chip_not_learned_from():
     counts = chips_of(np.random.default_rng(2), 40, 512, 20, noise=1e-5)
     folds = fold_of(np.arange(40), 2)
@@ -435,6 +449,7 @@ def test_learned_layout_goes_into_a_file_and_the_quantizer(tmp_path, capsys):
     assert (again.silicon, again.floorplan, again.chips) == ("simulated", "ringpair", 40)
     judged = layout.cross_validation
     assert judged["with_table"]["uniqueness"] > 0.48 > judged["without_table"]["uniqueness"]
+    assert judged["with_table"]["uniqueness"] > judged["as_built"]["uniqueness"] > 0.47
     np.savez(tmp_path / "a.npz", freq_hz=counts)
     assert (
         main(

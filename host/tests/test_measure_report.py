@@ -1,18 +1,19 @@
 """The report: verdicts, figures with their numbers, one page that needs nothing else and shows in a browser."""
 
+import contextlib
 import csv
 import json
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from ringpair.cli import main
 from ringpair.measure.dataset import Condition, InMemory, Meta
-from ringpair.measure.evaluate import Options, evaluate
 from ringpair.measure.figures import all_figures
 from ringpair.measure.page import claims, page
 from ringpair.measure.svg import DARK, LIGHT, Plot, heat_maps, standalone
@@ -32,17 +33,18 @@ def modeled(chips=16, reads=20):
 
 
 @pytest.fixture(scope="module")
-def result():
-    return evaluate(modeled(), Options(replicates=40, failure=True))
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     write_parquet(folder / "run.parquet", modeled())
     arguments = ["report", str(folder / "run.parquet"), "-o", str(folder / "report.html"), "--replicates", "40"]
     assert main([*arguments, "--export", str(folder / "figures"), "--title", "Boards <of> a lot"]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def result(files):
+    """What the page was made of."""
+    return json.loads((files / "figures" / "metrics.json").read_text())
 
 
 NAMES = (
@@ -161,37 +163,77 @@ def test_page_of_rings_that_make_no_device(tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_without_table_is_shown_beside(result):
+def test_without_table_is_shown_beside(result, files):
     text = page(result, result["methods"]["device"], all_figures(result), "t")
     assert "device, no table" in text
+    text = (files / "report.html").read_text()
+    row = re.search(r"<tr><td>entropy of 192 rings, bits</td>(.*?)</tr>", text)[1]
+    cells = re.findall(r"<td>([^<]*)", row)
+    assert cells[:2] == ["–", "–"]
+    assert float(cells[2]) == pytest.approx(result["entropy"]["total"], abs=0.06)
+    assert 60 < float(cells[3]) < 180
+    assert cells[3] != cells[2]
+    assert f"without a layout table: {float(cells[3]):.0f}" in text
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def browse(folder, page, *arguments):
+    """What a headless browser prints about a page."""
+    always = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,900"]
+    command = [BROWSER, *always, f"--user-data-dir={folder / 'profile'}", *arguments, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+
+
+SCHEMES = {"light": (LIGHT, 1), "dark": (DARK, 0)}
+
+
+def rgb(color):
+    return "rgb({}, {}, {})".format(*(int(color[at : at + 2], 16) for at in (1, 3, 5)))
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium to look at the page with")
-def test_page_shows_in_a_browser(files):
-    """Drawn by a real browser: scripts run, every drawing has a size, nothing is wider than the page."""
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_page_shows_in_a_browser(files, scheme):
+    """Drawn by a real browser: scripts run, every drawing has a size, nothing is wider than the page; its colors."""
     probe = """<script>
     const found=[...document.querySelectorAll('figure svg')].map(svg=>svg.getBoundingClientRect());
     const texts=[...document.querySelectorAll('figure svg text')].filter(text=>{const a=text.getBoundingClientRect(),
     b=text.closest('svg').getBoundingClientRect();return a.left<b.left-2||a.right>b.right+2})
     .map(text=>text.textContent);
+    const color=(element,name)=>getComputedStyle(element)[name];
+    const colors=[color(document.body,'backgroundColor'),color(document.querySelector('h1'),'color'),
+    color(document.querySelector('td.met'),'color'),color(document.querySelector('#spectrum polyline'),'stroke'),
+    color(document.querySelector('#spectrum text'),'fill')];
     document.body.innerHTML='<pre>'+JSON.stringify({drawn:found.filter(box=>box.width>250&&box.height>100).length,
     wide:document.documentElement.scrollWidth>innerWidth,buttons:document.querySelectorAll('button').length,
-    handlers:[...document.querySelectorAll('button')].filter(b=>b.onclick).length,texts})+'</pre>'</script>"""
+    handlers:[...document.querySelectorAll('button')].filter(b=>b.onclick).length,texts,colors})+'</pre>'</script>"""
     page = (files / "report.html").read_text().replace("</body>", probe + "</body>")
     (files / "probe.html").write_text(page)
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,900", "--dump-dom"]
-    profile = f"--user-data-dir={files / 'profile'}"
-    done = subprocess.run(
-        [BROWSER, *arguments, profile, (files / "probe.html").as_uri()], capture_output=True, text=True, timeout=120
-    )
-    found = json.loads(re.search(r"<pre>(.*)</pre>", done.stdout, re.DOTALL)[1])
+    setting = f"--blink-settings=preferredColorScheme={SCHEMES[scheme][1]}"
+    printed = browse(files, files / "probe.html", "--dump-dom", setting)
+    found = json.loads(re.search(r"<pre>(.*)</pre>", printed, re.DOTALL)[1])
     assert found == {
         "drawn": len(NAMES),
         "wide": False,
         "buttons": 3 * len(NAMES),
         "handlers": 3 * len(NAMES),
         "texts": [],
+        "colors": [rgb(SCHEMES[scheme][0][name]) for name in ("page", "ink", "good", "b", "soft")],
     }
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium to look at the page with")
+def test_page_prints_in_light_colors_whatever_the_screen_has(files):
+    """Printed by a browser that is set to dark: dark ink on white paper, and no buttons."""
+    browse(files, files / "report.html", "--blink-settings=preferredColorScheme=0", f"--print-to-pdf={files / 'a.pdf'}")
+    document = (files / "a.pdf").read_bytes()
+    assert len(re.findall(rb"/Type\s*/Page\b", document)) > 2
+    used = set()
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", document, re.DOTALL):
+        with contextlib.suppress(zlib.error):
+            colors = re.findall(rb"([\d.]+) ([\d.]+) ([\d.]+) rg\b", zlib.decompress(stream))
+            used |= {"#{:02x}{:02x}{:02x}".format(*(round(255 * float(part)) for part in color)) for color in colors}
+    assert {LIGHT["ink"], LIGHT["soft"], LIGHT["good"]} <= used
+    assert used.isdisjoint({DARK["page"], DARK["ink"], DARK["soft"], DARK["good"]})

@@ -84,7 +84,7 @@ def _parts(data: Dataset) -> Iterator[Dataset]:
         yield data.source if isinstance(data, FirstRings) else data
 
 
-SIDES = ("with_table", "without_table")
+SIDES = ("with_table", "as_built", "without_table")
 
 
 def _cell(value: float | int) -> str:

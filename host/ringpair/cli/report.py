@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     data = open_data(arguments)
-    from ringpair.measure.evaluate import evaluate
+    from ringpair.measure.evaluate import device_account, evaluate
     from ringpair.measure.figures import all_figures
     from ringpair.measure.files import check_folder, check_output, write_whole
     from ringpair.measure.makers import possible_methods
@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         if "device" in methods and result["methods"]["device"]["layout"] != "no table":
             bare = replace(options, methods=("device",), folds=0, tables=None, sigma_ppm=None, die=False, failure=False)
             without = evaluate(data, bare, progress, run)["methods"]["device"]
-    figures = all_figures(result)
+            if "total" in (result["entropy"] or {}):
+                without["entropy"] = device_account(result["entropy"], without)
+    figures = all_figures(result, without)
     title = arguments.title or "Ring-oscillator PUF: " + Path(data.name).name
     write_whole(arguments.output, page(result, without, figures, title))
     files = export(arguments.export, figures, result) if arguments.export else []

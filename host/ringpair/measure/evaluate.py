@@ -21,7 +21,7 @@ from .resample import LEVEL, Weights
 from .survey import Survey, Tables, row_length, survey
 from .work import Runner, here
 
-__all__ = ["Options", "evaluate"]
+__all__ = ["Options", "device_account", "evaluate"]
 
 LAYOUT_FOLDS = 4
 FEWEST_CHIPS = 8
@@ -47,6 +47,8 @@ class Options:
         Of the cross-validation of the layout table; 0: no table.
     tables : Tables, optional
         A given layout table instead.
+    packed : bool
+        The device's tables rounded as the gateware holds them.
     sigma_ppm : int, optional
         Spread instead of the learned one.
     replicates : int
@@ -61,6 +63,7 @@ class Options:
     methods: Sequence[str] = METHODS
     folds: int = LAYOUT_FOLDS
     tables: Tables | None = None
+    packed: bool = False
     sigma_ppm: int | None = None
     replicates: int = 400
     seed: int = 0
@@ -225,6 +228,8 @@ def _maker(name: str, data: Dataset, first_pass: Survey, folds: int, options: Op
     if name != "device":
         return {"neighbor": Neighbor, "chain": Chain}[name](data)
     tables = options.tables or (Tables.learned(first_pass) if folds else Tables.without(data.rings))
+    if options.packed:
+        tables = tables.packed()
     if tables.clipped:
         notes.append(
             f"{tables.clipped} entries or spreads of layout tables lie outside the device's range and were cut"
@@ -286,11 +291,12 @@ def _account(data: Dataset, die: DieSums, methods: dict[str, Any]) -> Figures | 
     }
     device = methods.get("device")
     if data.chips >= FEWEST_CHIPS and device is not None and device["min_entropy_per_bit_corrected"] is not None:
-        account |= _device_account(account, device)
+        account |= device_account(account, device)
     return {name: plain(value) for name, value in account.items()}
 
 
-def _device_account(account: Figures, device: Figures) -> Figures:
+def device_account(account: Figures, device: Figures) -> Figures:
+    """The account with what a device's bits lose; `account` has rings, rows and what correlation costs."""
     free = account["rings"] - account["rows"]
     leaked = max(device["leakage_bits_per_ring"] - device["leakage_bias"], 0) * account["rings"]
     total = free * device["min_entropy_per_bit_corrected"] - account["lost_to_correlation"] - leaked

@@ -39,8 +39,9 @@ class Figure:
     rows: Sequence[Sequence[Any]]
 
 
-def all_figures(result: Figures) -> list[Figure]:
-    """Figures of what `evaluate` found, those that its data allow."""
+def all_figures(result: Figures, without_table: Figures | None = None) -> list[Figure]:
+    """Figures of what `evaluate` found, those that its data allow; and beside it, without a layout table."""
+    bare = (without_table or {}).get("entropy")
     makers: tuple[Callable[[Figures], Figure | None], ...] = (
         _maps,
         _distances,
@@ -49,7 +50,7 @@ def all_figures(result: Figures) -> list[Figure]:
         _conditions,
         _correlation,
         _spectrum,
-        _account,
+        lambda result: _account(result, bare),
         _acceptance,
         _noise,
         _failure,
@@ -237,7 +238,7 @@ def _correlation(result: Figures) -> Figure:
         for sign in (1, -1):
             field[reach_y + sign * row["dy"]][reach_x + sign * row["dx"]] = row["correlation"]
     field[reach_y][reach_x] = None
-    largest = max(abs(row["correlation"]) for row in rows if row["dy"] or row["dx"])
+    largest = max((abs(row["correlation"] or 0) for row in rows if row["dy"] or row["dx"]), default=0.0)
     return Figure(
         "correlation",
         "Correlation of rings in space",
@@ -274,7 +275,7 @@ def _spectrum(result: Figures) -> Figure | None:
     )
 
 
-def _account(result: Figures) -> Figure | None:
+def _account(result: Figures, bare: Figures | None) -> Figure | None:
     entropy = result["entropy"]
     if entropy is None or "total" not in entropy:
         return None
@@ -286,10 +287,11 @@ def _account(result: Figures) -> Figure | None:
         ("leakage of the helper data", -float(entropy["leaked"]), False),
         ("entropy", entropy["total"], True),
     ]
+    beside = f" (without a layout table: {_span(bare, 'total', '.0f')})" if bare else ""
     return Figure(
         "entropy",
         "Entropy account",
-        f"In bits, for {entropy['rings']} rings, {result['chips']} chips: {_span(entropy, 'total', '.0f')}. "
+        f"In bits, for {entropy['rings']} rings, {result['chips']} chips: {_span(entropy, 'total', '.0f')}{beside}. "
         "Aliasing as "
         "min-entropy, freed from chance; correlation by a Gaussian model with shrinkage, an upper bound of "
         "what bits tell of "

@@ -9,7 +9,7 @@ on the chips it was learned from: the figures beside it come from cross-validati
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class LearnedLayout:
     silicon, floorplan : str
         Of the data.
     cross_validation : dict
-        Figures with the table and without, each with its interval.
+        Figures with the table, with the same rounded as the gateware holds it, and without; each with its interval.
     """
 
     version: int
@@ -108,11 +108,10 @@ def learn_layout(
             f"ring {worst} deviates from its row by {sums.pattern[worst]:.2%} on average, the spread is "
             f"{sums.deviation.mean():.2%}; a table holds ±3.1 % and a spread of up to 1 %: leave such rings out"
         )
+    options = Options(("device",), folds, replicates=replicates, die=False)
     judged = {
-        name: evaluate(data, Options(("device",), number, replicates=replicates, die=False), run=run)["methods"][
-            "device"
-        ]
-        for name, number in (("with_table", folds), ("without_table", 0))
+        name: evaluate(data, replace(options, **change), run=run)["methods"]["device"]
+        for name, change in (("with_table", {}), ("as_built", {"packed": True}), ("without_table", {"folds": 0}))
     }
     figures = {
         name: {key: values[key] for figure in COMPARED for key in (figure, figure + "_ci") if key in values}

@@ -136,7 +136,7 @@ def page(result: Figures, without_table: Figures | None, figures: Sequence[Figur
     result : dict
         From `evaluate`.
     without_table : dict, optional
-        Figures of the device method without a layout table.
+        Figures of the device method without a layout table, and the entropy account then.
     figures : sequence of Figure
     title : str
     """
@@ -148,6 +148,10 @@ def page(result: Figures, without_table: Figures | None, figures: Sequence[Figur
         for name, form in SHOWN
         if any(values.get(name) is not None for values in methods.values())
     ]
+    entropy = result["entropy"] or {}
+    if "total" in entropy:
+        totals = [entropy if name == "device" else values.get("entropy", {}) for name, values in methods.items()]
+        shown.append([f"entropy of {entropy['rings']} rings, bits", *(_cell(own, "total", ".1f") for own in totals)])
     facts = {
         "Silicon": result["silicon"],
         "Chips": str(result["chips"]),

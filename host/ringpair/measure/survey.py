@@ -230,3 +230,12 @@ class Tables:
         sigma = np.rint(1e6 * np.sqrt(spread)).astype(np.int64)
         fit = np.clip(table, -ENTRY_MAX - 1, ENTRY_MAX), np.clip(sigma, 1, puf.SIGMA_PPM_MAX)
         return cls(*fit, int((fit[0] != table).sum() + (fit[1] != sigma).sum()))
+
+    def packed(self) -> Tables:
+        """As the gateware holds them: rounded as `ringpair_protocol.puf.Layout.packed` does, 192 rings at a time."""
+        rings = self.entries.shape[2]
+        rounded = np.zeros((*self.entries.shape[:2], -(-rings // puf.RINGS) * puf.RINGS), np.int64)
+        rounded[:, :, :rings] = self.entries
+        for block in rounded.reshape(-1, puf.RINGS):
+            block[:] = puf.Layout(0, tuple(block.tolist())).packed().entries
+        return Tables(rounded[:, :, :rings], self.sigma_ppm, self.clipped)
