@@ -2,7 +2,7 @@
 
 Both answer one question: how many periods do these rings count in this window? What the model says is modeled, not
 measured; its spreads are those of published 90 nm measurements (97 chips, 512 rings, 100 reads each), its corner
-coefficients are chosen so that a ring moves by 0.15 sigma of the population at each corner.
+coefficients are chosen so that a ring moves by 0.14 sigma of the population at each corner.
 
 The frequency of a ring, after the divider by two:
 
@@ -40,11 +40,11 @@ WHITE_NOISE, SLOW_NOISE, SLOW_READS = 0.00012, 0.00015, 64
 """Noise of one read: from read to read, and drifting with a memory of so many reads."""
 
 TEMPERATURE, TEMPERATURE_RING = -4.0e-4, 1.2e-5
-"""Per kelvin, from 25 degrees: all rings, and spread among the rings (0.15 sigma at 60 K)."""
+"""Per kelvin, from 25 degrees: all rings, and spread among the rings (0.14 sigma at 60 K)."""
 VOLTAGE, VOLTAGE_RING = 1.0, 7.4e-3
-"""Per volt, from 1.2 V: all rings, and spread among the rings (0.15 sigma at 0.1 V)."""
+"""Per volt, from 1.2 V: all rings, and spread among the rings (0.14 sigma at 0.1 V)."""
 AGE, AGE_RING, AGE_YEARS, AGE_EXPONENT = -0.01, 7.4e-4, 10.0, 0.25
-"""After AGE_YEARS: all rings, and spread among the rings (0.15 sigma); grows with that power of time."""
+"""After AGE_YEARS: all rings, and spread among the rings (0.14 sigma); grows with that power of time."""
 
 COUNT_MASK = puf.COUNT_MAX
 FloatArray = NDArray[np.float64]

@@ -131,14 +131,15 @@ def measured(trial: Trial) -> None:
     quantizers = tables_of(path)
     chips = open_files([path]).chips
     folds = fold_of(np.arange(chips), FOLDS)
-    count = Count(trial)
-    for chip, fold in enumerate(folds):
+    count, libraries = Count(trial), dict[int, Path]()
+    for chip, fold in enumerate(folds.tolist()):
         if not trial.left:
             break
-        library = build(Design(arguments={"layout": layout_argument(quantizers[fold])}), trial.tell)
+        if fold not in libraries:
+            libraries[fold] = build(Design(arguments={"layout": layout_argument(quantizers[fold])}), trial.tell)
         silicon = MeasuredSilicon(path, chip, first_read=0, noise_seed=trial.seed)
         counts = silicon.frequencies.T * puf.WINDOW_CLOCKS / puf.WINDOW_FREQUENCY
-        bench = Bench(library, trial.seed + chip, RingReads(counts[: puf.ENROLL_READS]))
+        bench = Bench(libraries[fold], trial.seed + chip, RingReads(counts[: puf.ENROLL_READS]))
         with count.board(f"chip {chip}", bench):
             count.keys(
                 (f"read {read}", RingReads(counts[read : read + 1])) for read in range(puf.ENROLL_READS, len(counts))

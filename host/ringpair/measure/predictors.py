@@ -3,6 +3,11 @@
 Each predictor gives, for every sample that it guesses, whether the guess was right; `prediction_entropy` turns that
 into min-entropy. The standard describes them sample by sample. Here all samples are guessed at once: what a dictionary
 says at sample i is a running maximum over the earlier samples with the same context.
+
+Ties are decided as in the standard, and as in NIST's own program (github.com/usnistgov/SP800-90B_EntropyAssessment):
+the latest of equally common values of a window (6.3.7), the greatest of symbols that followed a context equally often
+(6.3.9, 6.3.10), the longest of contexts with equal counts (6.3.10), the later subpredictor (6.3.7 to 6.3.9). Where that
+program differs from the text, the text holds: for bits it takes N = L - 2 in 6.3.10, the text L - 17.
 """
 
 from __future__ import annotations
