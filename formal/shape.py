@@ -5,6 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ringpair_hdl.control import isa
+from ringpair_hdl.control.assembler import MOVES
 from ringpair_hdl.control.decoder import Instruction
 from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Port
 from ringpair_hdl.control.scratchpad import Field, Scratchpad
@@ -51,6 +52,9 @@ def check_memory(code: Code, pad: Scratchpad) -> None:
     Rule.demand(nested <= isa.STACK_ROWS, f"calls nest {nested} deep")
     Rule.demand(not returns & routines(code)[code.rom.start], "the main routine returns")
     for i in map(code.at, following):
+        Rule.demand(i.base != Base.SELECT or i.opcode < Base.SELECT + 4, f"{code.routine(i.address)}: no instruction")
+        known = i.direction is None or i.port in MOVES[i.direction]
+        Rule.demand(known, f"{code.routine(i.address)}: no instruction")
         Rule.demand(all(row >= nested for row in i.rows), f"{code.routine(i.address)} uses a row of the return stack")
         for run in i.runs:
             bytes_there = {k for field in fields for k in range(field.address, field.end)}

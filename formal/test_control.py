@@ -4,8 +4,8 @@ import pytest
 from amaranth.hdl import Assert, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import ReadPort, WritePort
-from amaranth.lib.wiring import In
-from ringpair_hdl.control import Rom, Sequencer
+from amaranth.lib.wiring import In, Out
+from ringpair_hdl.control import Rom, Sequencer, isa
 from ringpair_hdl.control.isa import ADDRESS
 from ringpair_hdl.control.sequencer import Step
 
@@ -20,16 +20,20 @@ def rom():
 
 
 class AnyCode(wiring.Component):
-    """In place of the code memory: whatever byte comes."""
+    """In place of the code memory: any byte, which stays until the next is asked for; ``owner`` is its address."""
 
     def __init__(self, memory):
         self.memory = memory
-        super().__init__({**memory.signature.members, "any": In(8)})
+        super().__init__({**memory.signature.members, "any": In(8), "owner": Out(isa.TARGET)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.unused = self.memory
-        m.d.comb += self.data.eq(self.any)
+        new, last = Signal(), Signal(8)
+        m.d.comb += self.data.eq(Mux(new, self.any, last))
+        m.d.sync += [new.eq(self.enable), last.eq(self.data)]
+        with m.If(self.enable):
+            m.d.sync += self.owner.eq(self.address)
         return m
 
 
@@ -60,15 +64,16 @@ class Progress(wiring.Component):
     """Any code, any scratchpad, any bytes; all ports ready. Conditions from outside are free, but there is always a
     frame of one side or the other, for which a program may wait."""
 
+    FREE = ("payload", "length", "error", "frames", "exhausted", "dead", "alarm", "trng_ready", "button", "tick")
+
     def __init__(self, sequencer=Sequencer):
         self.sequencer = sequencer(rom(), bytes(1024), observe=False)
-        free = ("payload", "length", "error", "frames", "exhausted", "dead", "alarm", "trng_ready", "button", "tick")
         self.sequencer.flow.code = self.code = AnyCode(self.sequencer.flow.code)
         self.sequencer.pad = self.memory = AnyPad(self.sequencer.pad)
         self.free = {"any_code": (8, self.code.any), "any_byte": (8, self.memory.any)}
         for path, member, value in self.sequencer.signature.flatten(self.sequencer):
             name = "__".join(map(str, path))
-            if member.flow == In and any(part in name for part in free):
+            if member.flow == In and any(part in name for part in self.FREE):
                 self.free[name] = (len(value), value)
         super().__init__({name: In(width) for name, (width, _) in self.free.items()})
 

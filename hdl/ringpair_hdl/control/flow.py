@@ -46,6 +46,8 @@ class Flow(wiring.Component):
 
     def __init__(self, rom: Rom):
         self.rom, self.code = rom, CodeMemory(rom.data)
+        self.pc = Signal(isa.TARGET, init=rom.start)
+        self.top = Signal(range(isa.STACK_ROWS), init=isa.STACK_ROWS - 1)  # of the return stack
         strobes = ("advance", "skip", "branch", "lookup", "half", "enter", "leave", "hold", "push", "push_half")
         super().__init__(
             {
@@ -60,8 +62,7 @@ class Flow(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.code = code = self.code
-        pc = Signal(isa.TARGET, init=self.rom.start)
-        top = Signal(range(isa.STACK_ROWS), init=isa.STACK_ROWS - 1)  # of the return stack
+        pc, top = self.pc, self.top
         level, row = Signal.like(top), Signal(8)
         straight, onward = Signal(isa.TARGET), Signal(isa.TARGET)
         stays = self.lookup | self.hold
