@@ -269,7 +269,7 @@ def test_files_in_any_order(devices, run, home):
 
 
 def test_enrollment_refused(devices, run):
-    one, _ = devices
+    one, two = devices
     one.model.button = False
     refused, _ = run("enroll", one.port, "--name", "alice", code=1)
     assert refused["error"]["code"] == "NEED_BUTTON"
@@ -278,7 +278,10 @@ def test_enrollment_refused(devices, run):
     assert "no name" in run("enroll", one.port, "--name", "no name", code=4)[0]["error"]["message"]
     run("enroll", one.port, "--name", "alice")
     assert run("enroll", one.port, "--name", "bob", code=1)[0]["error"]["code"] == "ALREADY_ENROLLED"
-    assert run("enroll", one.port, "--name", "alice", code=4)[0]["error"]["kind"] == "RegistryError"
+    first, again = (run("registry", "list")[0]["devices"][0], run("enroll", one.port, "--name", "alice")[0])
+    assert again["id"] == first["id"], "the same command again: it is so already"
+    two.hold_button()
+    assert run("enroll", two.port, "--name", "alice", code=4)[0]["error"]["kind"] == "RegistryError"
 
 
 def test_wrong_passphrase_before_the_device_is_touched(devices, run, monkeypatch):

@@ -169,7 +169,7 @@ def test_old_image() -> None:
     assert twin.peer(far.start()) == []
 
 
-def test_old_image_takes_no_puzzle_twice_that_the_registry_still_has() -> None:
+def test_old_image_imports_an_old_puzzle() -> None:
     """A rolled-back board imports an old puzzle again: it makes the old pairing, which the peer has left behind."""
     twin, _ = scene(2)
     image = bytes(twin.device.flash)
@@ -227,7 +227,7 @@ def test_stolen_registry() -> None:
     establish(twin, far)
 
 
-def test_other_silicon_in_every_state_of_the_search() -> None:
+def test_other_silicon_takes_its_time() -> None:
     """Clones with other rings: all tries, the same answers and the same time for each of them."""
     times = set()
     for seed in range(20, 24):

@@ -42,14 +42,14 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _completed(board: Board, registry: Registry, name: str) -> Device | None:
-    """The device, if it committed an enrollment of this name whose confirmation got lost."""
+    """The device, if an enrollment of this name reached it, and the end of the command got lost: the reply or we."""
     from ringpair.registry.models import PENDING
 
-    pending = [row for row in registry.devices() if row.state == PENDING and row.name == name]
-    enrolled = board.device_id() if pending else None
-    if enrolled is None or pending[0].id != enrolled.hex():
+    named = [row for row in registry.devices() if row.name == name]
+    enrolled = board.device_id() if named else None
+    if enrolled is None or named[0].id != enrolled.hex():
         return None
-    return registry.confirm(pending[0].id)
+    return registry.confirm(named[0].id) if named[0].state == PENDING else named[0]
 
 
 def _enroll(board: Board, registry: Registry, name: str, output: Output) -> Device:
