@@ -4,7 +4,7 @@
     python scripts/campaign.py --list                   # what there is
     python scripts/campaign.py --only device-steps      # one, or several
     python scripts/campaign.py --seed 7 --scale 0.01    # again, the same, a hundredth of it
-    python scripts/campaign.py --json results.json      # the table for machines, too
+    python scripts/campaign.py --json docs/campaigns.json     # put the results there; what was not run stays
 
 A campaign is a row of `CAMPAIGNS`: it names a function, which takes a `Trial`, tries things until ``trial.goal`` and
 counts them with ``trial.count()``; what should not have happened it tells with ``trial.lose(text)``. An exception
@@ -150,13 +150,14 @@ def as_table(trials: dict[str, Trial], campaigns: Sequence[Campaign] | None = No
     return table(("campaign", "tried", "lost", "time", "of these"), [row(*item) for item in trials.items()])
 
 
-def as_json(trials: dict[str, Trial], seed: int, scale: float) -> str:
-    """The same for machines."""
+def as_json(trials: dict[str, Trial], seed: int, scale: float, before: str = "{}") -> str:
+    """The same for machines, by name; results of other campaigns in ``before`` stay."""
     rows = {
-        name: {"tried": t.tried, "goal": t.goal, "lost": t.lost, "seconds": round(t.seconds, 1), "notes": t.notes}
+        name: {"seed": seed, "scale": scale, "tried": t.tried, "lost": t.lost, "seconds": round(t.seconds)}
+        | {"notes": t.notes}
         for name, t in trials.items()
     }
-    return json.dumps({"seed": seed, "scale": scale, "campaigns": rows}, indent=1) + "\n"
+    return json.dumps(json.loads(before) | rows, indent=1) + "\n"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -200,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
     print(as_table(trials))
     if options.json:
-        options.json.write_text(as_json(trials, seed, options.scale))
+        before = options.json.read_text() if options.json.exists() else "{}"
+        options.json.write_text(as_json(trials, seed, options.scale, before))
     losses = [f"{name}: {what}" for name, trial in trials.items() for what in trial.lost]
     for loss in losses:
         print(f"\nLOST in {loss}", file=sys.stderr)

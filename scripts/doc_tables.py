@@ -23,6 +23,7 @@ from typing import Any
 
 from board_tables import TABLES as BOARD_TABLES
 from board_tables import table
+from claim_tables import TABLES as CLAIM_TABLES
 from ringpair_protocol import admin, binding, channel, derivations, device, frames, health, messages, nor, puf, records
 from ringpair_protocol.layout_table import LAYOUT_ENTRIES
 
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SEQUENCER = "hdl/ringpair_hdl/control/README.md"
 DOCUMENTS = (
     *("README.md", "docs/guide.md", "docs/architecture.md", "docs/protocol.md", "docs/puf.md", SEQUENCER),
-    *("docs/boards.md", "docs/bench-guide.md", "docs/resources.md", "docs/proofs.md"),
+    *("docs/boards.md", "docs/bench-guide.md", "docs/resources.md", "docs/proofs.md", "docs/threat-model.md"),
 )
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # for the tables that `formal` has
@@ -469,6 +470,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "block-proofs": block_proof_table,
     "symbolic": symbolic_table,
     **BOARD_TABLES,
+    **CLAIM_TABLES,
 }
 
 

@@ -53,7 +53,10 @@ def test_nothing_lost(campaigns, capsys, tmp_path) -> None:
     assert "seed 7" in said
     assert "| `clean` | 12 tries | nothing |" in said
     result = json.loads((tmp_path / "out").read_text())
-    assert (result["seed"], result["campaigns"]["clean"]["tried"]) == (7, 12)
+    assert (result["clean"]["seed"], result["clean"]["tried"]) == (7, 12)
+    (tmp_path / "out").write_text('{"other": {}}')
+    campaign.main(["--json", str(tmp_path / "out")])
+    assert set(json.loads((tmp_path / "out").read_text())) == {"other", "clean"}
 
 
 @pytest.mark.parametrize(("function", "text"), [(losing, "a bit"), (failing, "in the middle"), (idle, "nothing was")])
