@@ -267,7 +267,7 @@ def restart_test(matrix: NDArray[np.integer], initial: float, width: int = 1) ->
 
     The cutoff of 3.1.4.3 is the binomial one of the likeliest value, at alpha = 0.01 / (rows + columns). NIST's program
     simulates the most common of all values, at alpha = 1 - 0.99^(1 / 2000), which is nearly the same. For bits of full
-    entropy, where both values are the likeliest, it lets pass 572 of 1000, this one 570; from 0.98 bits down they agree.
+    entropy, where both values are the likeliest, it lets 572 of 1000 pass, this one 570; below 0.98 bits they agree.
 
     Raises
     ------
