@@ -29,6 +29,7 @@ from ringpair.virtual.control import ControlPort
 from ringpair.virtual.state import BoardFolder
 from ringpair_boards.asc import Bitstream
 from ringpair_protocol import admin, ascon, characterize, frames, pairing, puf, records
+from ringpair_protocol.label import Label
 from ringpair_protocol.ppake import Party, PeerRecord
 
 from host.tests.rig_registry import SECRECY, entry
@@ -218,6 +219,19 @@ def read_helper(data: bytes) -> None:
 @parser("puzzles and revocations", lambda: [PUZZLE, to_text(PUZZLE).encode(), b"ringpair 41 0"], UsageError)
 def read_puzzle(data: bytes) -> None:
     assert parse(to_text(parse(data, "a file")).encode(), "a file") == parse(data, "a file")
+
+
+LABEL = Label(b"deviceid", "12345678").to_text()
+
+
+@parser("labels", lambda: [LABEL.encode(), LABEL.rpartition(":")[0].encode()], ValueError)
+def read_label(data: bytes) -> None:
+    """The text of a QR code; a label without its checksum gets the right one, which no fuzzer finds."""
+    text = data.decode("utf-8", errors="replace").strip().upper()
+    if text.count(":") == 2:
+        text += f":{frames.crc16(text.encode()):04X}"
+    label = Label.from_text(text)
+    assert Label.from_text(label.to_text()) == label
 
 
 def measurements() -> InMemory:
