@@ -27,6 +27,7 @@ class Machine:
     """
 
     def __init__(self, rom, pad, inputs, levels=None):
+        self.table = rom.table
         self.code, self.pad, self.pc = bytearray(rom.data), bytearray(pad), rom.start
         self.inputs = {name: deque(data) for name, data in inputs.items()}
         self.levels = levels or {}
@@ -47,7 +48,7 @@ class Machine:
         return bool(level) != unless
 
     def step(self):
-        self.do(decode(self.code, self.pc))
+        self.do(decode(self.code, self.pc, self.table))
 
     def do(self, instruction):
         self.pc = instruction.following

@@ -1,7 +1,7 @@
 """The assembler, the optimizer and the linker: what a program becomes, and what is refused."""
 
 import pytest
-from ringpair_hdl.control import Field, Program, Scratchpad
+from ringpair_hdl.control import Field, Program, Scratchpad, isa
 from ringpair_hdl.control.assembler import (
     BUTTON,
     CARRY,
@@ -16,7 +16,7 @@ from ringpair_hdl.control.assembler import (
 )
 from ringpair_hdl.control.isa import field as row
 from ringpair_protocol.admin import Identity, Profile
-from ringpair_protocol.derivations import CHECK
+from ringpair_protocol.derivations import CHECK, Derivation
 
 from cocotb_tests.control_machine import Machine
 
@@ -355,3 +355,21 @@ def test_pairing_program_fits_six_block_rams():
     rom = pairing().link()
     assert len(rom) <= 6 * 512
     assert rom.depth <= 12
+
+
+def test_more_labels_than_opcodes():
+    """The rarest labels are given to the sponge by two instructions that do the same."""
+    p = Program()
+    key = p.pad.field("key", 16)
+    labels = [f"P1-{number:04}".encode() for number in range(len(isa.LABEL_ROWS) + 1)]
+    with p.routine("main", returns=False):
+        for label in labels + labels[1:]:
+            p.derive(Derivation(label, (("key", 16),), (("tag", 16),)), key=key)
+            p.take(Port.SPONGE, key)
+        end(p)
+    queue = {"sponge": bytes(range(200)) * 8}
+    events = Machine(p.link(), p.pad.init, queue).run().events
+    starts = [k for k, event in enumerate(events) if event == ("start", isa.CUSTOM)]
+    given = [bytes(byte for _, byte in events[k + 1 : k + 8]) for k in starts]
+    assert given == labels + labels[1:]
+    assert all(events[k + 8] == ("sponge", "end") for k in starts)

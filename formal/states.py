@@ -61,7 +61,7 @@ class Code:
     def __init__(self, rom: Rom, pad: bytes):
         self.rom, self.pad = rom, bytes(pad)
         self.lengths: dict[tuple[int, int], tuple[int, int]] = {}
-        self.at = cache(lambda address: decode(rom.data, address))
+        self.at = cache(lambda address: decode(rom.data, address, rom.table))
         self.names = {place: name for name, place in reversed(rom.labels.items()) if name[0] not in ".@"}
 
     def extent(self, i: Instruction, run: Run) -> tuple[int, int]:

@@ -18,21 +18,26 @@ class CodeMemory(wiring.Component):
     ----------
     image
         Contents.
+    table
+        Contents of the table, if its rows behind the vectors are not in ``image``.
 
     Attributes
     ----------
     address, enable, data
         Reading. Without ``enable`` the data stay.
+    apart
+        The byte meant is in ``table``; there only with one.
     push, slot, half, value
         Writes the lower or the upper half of a row of the return stack.
     """
 
-    def __init__(self, image: bytes):
-        self.image = bytes(image)
+    def __init__(self, image: bytes, table: bytes = b""):
+        self.image, self.table = bytes(image), bytes(table)
         super().__init__(
             {
                 "address": In(isa.TARGET),
                 "enable": In(1),
+                **({"apart": In(1)} if self.table else {}),
                 "data": Out(8),
                 "push": In(1),
                 "slot": In(range(isa.STACK_ROWS)),
@@ -64,4 +69,13 @@ class CodeMemory(wiring.Component):
             ]
             with m.If(self.enable):
                 m.d.sync += above.eq(self.address[BANK.bit_length() - 1])
+        if self.table:
+            apart = Signal()
+            m.submodules.table = table = Memory(shape=8, depth=len(self.table), init=self.table)
+            row = table.read_port()
+            m.d.comb += [row.addr.eq(self.address), row.en.eq(self.enable)]
+            with m.If(apart):
+                m.d.comb += self.data.eq(row.data)
+            with m.If(self.enable):
+                m.d.sync += apart.eq(self.apart)
         return m

@@ -26,9 +26,10 @@ class Run:
         return self.address, self.address + (self.length or 0)
 
 
-def run_of(code: bytes, row: int) -> Run:
-    """A row of the table."""
-    low, high = code[2 * row : 2 * row + 2]
+def run_of(code: bytes, row: int, table: bytes = b"") -> Run:
+    """A row of the table; ``table`` is that of a `Rom`."""
+    memory = table if table and row >= isa.VECTOR_ROWS.stop else code
+    low, high = memory[2 * row : 2 * row + 2]
     length = high >> 2
     if length >= isa.EXACT:
         length = (length - isa.EXACT) * 4
@@ -124,8 +125,8 @@ class Instruction:
         return Move(self.opcode) if self.base == Base.MOVE and self.opcode in list(Move) else None
 
 
-def decode(code: bytes, address: int) -> Instruction:
-    """The instruction at an address of the code memory.
+def decode(code: bytes, address: int, table: bytes = b"") -> Instruction:
+    """The instruction at an address of the code memory; ``table`` is that of a `Rom`.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def decode(code: bytes, address: int) -> Instruction:
             size = 2 if hot < len(isa.HOT) else 3
             place = isa.HOT[hot] if size == 2 else code[address + 1]
             operand = code[address + size - 1]
-    runs = tuple(run_of(code, row) for row in rows)
+    runs = tuple(run_of(code, row, table) for row in rows)
     data = b""
     if opcode == Move.TAKE_CODE and runs[0].length is not None:
         data = bytes(code[address + size : address + size + runs[0].length])

@@ -45,7 +45,7 @@ class Flow(wiring.Component):
     """
 
     def __init__(self, rom: Rom):
-        self.rom, self.code = rom, CodeMemory(rom.data)
+        self.rom, self.code = rom, CodeMemory(rom.data, rom.table)
         self.pc = Signal(isa.TARGET, init=rom.start)
         self.top = Signal(range(isa.STACK_ROWS), init=isa.STACK_ROWS - 1)  # of the return stack
         strobes = ("advance", "skip", "branch", "lookup", "half", "enter", "leave", "hold", "push", "push_half")
@@ -73,6 +73,10 @@ class Flow(wiring.Component):
             self.address.eq(Mux(self.lookup | self.enter | self.leave, Cat(self.half, row), onward)),
             level.eq(top + Cat(C(1, 1), self.leave.replicate(3))),  # one up or down
             code.address.eq(self.address),
+        ]
+        if self.rom.table:
+            m.d.comb += code.apart.eq(self.lookup & (row >= isa.VECTOR_ROWS.stop))
+        m.d.comb += [
             code.enable.eq(~self.hold),
             self.data.eq(code.data),
             code.push.eq(self.push),

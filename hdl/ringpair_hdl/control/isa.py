@@ -19,8 +19,9 @@
 The first bytes of the code memory are no instructions but the table, two bytes a row. Row n < 16 is the nth level of
 the return stack: CALL writes a JUMP there, RETURN jumps to it. DERIVE reads row 16 + label, VECTOR jumps to row
 32 + vector. All others are fields of moves, low byte first: ``length6 address10``; rows without a label or a vector
-serve as fields, too. A length of 32 and more means ``(length - 32) * 4``; 0 means as many bytes as the byte at
-``LENGTH_ADDRESS`` of the scratchpad says.
+serve as fields, too. Of a program that would not fit, the rows behind the vectors are in a memory of their own. A
+length of 32 and more means ``(length - 32) * 4``; 0 means as many bytes as the byte at ``LENGTH_ADDRESS`` of the
+scratchpad says.
 
 =========  ======================================================================================================
 GIVE       pad -> port
@@ -51,6 +52,8 @@ HOT = range((1 << ADDRESS) - 8, (1 << ADDRESS) - 1)
 """Bytes of the scratchpad that a BYTE instruction reaches without an address."""
 
 LENGTH_ADDRESS = HOT[-1]
+CUSTOM = 8
+"""Operand of START that makes the sponge take a label, as DERIVE does."""
 EXACT = 32
 LONGEST = 4 * EXACT - 4
 """Lengths that a row of the table can tell: all below the first, multiples of 4 up to the second."""

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from . import isa, nodes
-from .isa import Base, Strobe
+from .isa import Base, Move, Operand, Strobe
 from .nodes import Branch, Call, Derive, Jump, Label, Node, Phase, Plain, Return
 
 NOTHING = bytes([Base.STROBE | Strobe.NOTHING])
@@ -26,6 +26,9 @@ class Rom:
         Addresses of routines.
     depth
         How deep calls nest at most.
+    table
+        All rows of the table, if those behind the vectors are in a memory of their own: of a program that has no room
+        for them.
     """
 
     data: bytes
@@ -33,6 +36,7 @@ class Rom:
     phases: dict[int, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     depth: int = 0
+    table: bytes = b""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -49,12 +53,22 @@ def link(program: list[Node], entry: str, capacity: int = 1 << isa.TARGET) -> Ro
     depth = call_depth(program, entry)
     if depth > isa.STACK_ROWS:
         raise ValueError(f"calls nest {depth} deep, the stack has {isa.STACK_ROWS} rows")
-    table = Table(program, depth)
-    layout = arrange(program, table)
-    if layout.end > capacity:
+    for apart in (False, True):
+        table = Table(program, depth, apart=apart)
+        layout = arrange(program, table)
+        if layout.end <= capacity:
+            break
+    else:
         raise ValueError(f"the program has {layout.end} bytes, the code memory {capacity}")
-    code = layout.encode()
-    return Rom(table.encode(layout.labels) + code, layout.labels[entry], layout.phases, layout.labels, depth)
+    rows, code = table.encode(layout.labels), layout.encode()
+    return Rom(
+        rows[: table.size] + code,
+        layout.labels[entry],
+        layout.phases,
+        layout.labels,
+        depth,
+        rows if apart else b"",
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- the stack
@@ -100,23 +114,27 @@ def _calls(program: list[Node], places: dict[str, int], routine: str) -> set[str
 
 
 class Table:
-    """Which row of the table is what: stack, labels of derivations, vectors of frequent calls, fields."""
+    """Which row of the table is what: stack, labels of derivations, vectors of frequent calls, fields.
 
-    def __init__(self, program: list[Node], depth: int):
-        labels = dict.fromkeys(node.label for node in program if isinstance(node, Derive))
-        if len(labels) > len(isa.LABEL_ROWS):
-            raise ValueError(f"the program has {len(labels)} labels of derivations, the table {len(isa.LABEL_ROWS)}")
+    ``size`` is what it takes of the code memory: all of it, or with ``apart`` only rows that jumps go to.
+    """
+
+    def __init__(self, program: list[Node], depth: int, *, apart: bool = False):
+        labels = Counter(node.label for node in program if isinstance(node, Derive))
+        derived = [label for label, _ in labels.most_common(len(isa.LABEL_ROWS))]  # the others are fields like any
         calls = Counter(node.target for node in program if isinstance(node, Call))
         frequent = [name for name, count in calls.most_common(len(isa.VECTOR_ROWS)) if count > 2]
-        self.derivations = dict(zip(labels, isa.LABEL_ROWS, strict=False))
+        self.derivations = dict(zip((label for label in labels if label in derived), isa.LABEL_ROWS, strict=False))
         self.vectors = dict(zip(frequent, isa.VECTOR_ROWS, strict=False))
-        fields = dict.fromkeys(row for node in program if isinstance(node, Plain) for row in node.rows)
+        rows = [row for node in program if isinstance(node, Plain) for row in node.rows]
+        fields = dict.fromkeys([*rows, *(label for label in labels if label not in self.derivations)])
         taken = {*range(depth), *self.derivations.values(), *self.vectors.values()}
         free = [n for n in range(isa.ROWS) if n not in taken]
         if len(fields) > len(free):
             raise ValueError(f"the program uses {len(fields)} fields, the table has room for {len(free)}")
         self.fields = dict(zip(fields, free, strict=False))
         self.rows = max({*taken, *self.fields.values()}, default=-1) + 1
+        self.size = 2 * min(self.rows, isa.VECTOR_ROWS.stop if apart else self.rows)
 
     def encode(self, labels: dict[str, int]) -> bytes:
         rows = {n: isa.field(*row) for row, n in (self.derivations | self.fields).items()}
@@ -168,6 +186,8 @@ class Layout:
                 return 1
             case Call(target):
                 return 1 if target in self.table.vectors else 2
+            case Derive(label):
+                return 1 if label in self.table.derivations else 4
             case Phase():  # who jumps to a label right behind it is not in this phase
                 return int(k + 1 < len(self.program) and isinstance(self.program[k + 1], Label))
             case node:
@@ -178,7 +198,7 @@ class Layout:
         self.phases: dict[int, int] = {}
         self.addresses: list[int] = []
         self._jump_places: dict[tuple[str, int], int] = {}
-        address = 2 * self.table.rows
+        address = self.table.size
         for node, size in zip(self.program, self.sizes, strict=True):
             self.addresses.append(address)
             match node:
@@ -236,8 +256,10 @@ class Layout:
                 return self._branch(k)
             case Plain(opcode, rows, data):
                 return bytes([opcode, *(self.table.fields[row] for row in rows)]) + data
-            case Derive(label):
+            case Derive(label) if label in self.table.derivations:
                 return bytes([Base.DERIVE | self.table.derivations[label] - isa.LABEL_ROWS[0]])
+            case Derive(label):  # the same in two instructions
+                return bytes([Base.OPERAND | Operand.START, isa.CUSTOM, Move.GIVE_END, self.table.fields[label]])
             case Jump(target):
                 return isa.jump(self.labels[target])
             case Call(target):

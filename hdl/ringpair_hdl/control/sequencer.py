@@ -52,6 +52,8 @@ class Sequencer(wiring.Component):
         The program.
     pad
         Initial contents of the scratchpad; their number is its size.
+    command
+        Bits of a command to the PUF engine: 3, or 8 where other engines share its streams.
     observe
         Make ``phase``, from a memory beside the code; without it ``phase`` is 0. The default: in a simulation, that is
         without a platform.
@@ -80,7 +82,7 @@ class Sequencer(wiring.Component):
         A strobe of the program for whoever observes it.
     """
 
-    def __init__(self, rom: Rom, pad: bytes, *, observe: bool | None = None):
+    def __init__(self, rom: Rom, pad: bytes, *, command: int = 3, observe: bool | None = None):
         self._rom, self._observe = rom, observe
         self.pad = Memory(shape=8, depth=len(pad), init=pad)
         self.step, self.flow, self.exchange = Signal(Step), Flow(rom), Exchange()
@@ -98,7 +100,7 @@ class Sequencer(wiring.Component):
                 "send": Out(1),
                 "drop": Out(1),
                 "frames": In(2),
-                "puf_cmd": Out(stream.Signature(3)),
+                "puf_cmd": Out(stream.Signature(command)),
                 "puf_i": Out(BYTES),
                 "puf_o": In(BYTES),
                 "puf_exhausted": In(1),
@@ -226,7 +228,7 @@ class Sequencer(wiring.Component):
         with m.If(self.puf_cmd.valid & self.puf_cmd.ready):
             m.d.sync += self.puf_cmd.valid.eq(0)
         m.d.comb += [
-            self.sponge_cmd.payload.as_value().eq(Mux(is_.derive, 1 << 3, self.data[:5]) | 7 << 5),
+            self.sponge_cmd.payload.as_value().eq(Mux(is_.derive, isa.CUSTOM, self.data[:5]) | 7 << 5),
             self.read.en.eq(0),
         ]
         vector = op[5:8] == Base.VECTOR >> 5  # no operand
