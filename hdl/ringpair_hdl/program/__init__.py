@@ -5,7 +5,9 @@ from ringpair_protocol.admin import Identity
 from ringpair_hdl.control import Program
 
 from .admin import add_admin, add_main
+from .binding import add_binding
 from .channel import add_channel
+from .controllers import COMMANDS, add_controllers
 from .enroll import add_enroll
 from .flash import add_flash
 from .handshake import add_handshake
@@ -18,7 +20,7 @@ __all__ = ["Memory", "pairing_program"]
 
 
 def pairing_program(identity: Identity, ticks_per_second: float) -> tuple[Program, Memory]:
-    """The program of the pairing profile.
+    """The program of the pairing profile, or of the full one, as the identity says.
 
     Parameters
     ----------
@@ -37,5 +39,8 @@ def pairing_program(identity: Identity, ticks_per_second: float) -> tuple[Progra
     add_channel(program, memory)
     add_enroll(program, memory, ticks_per_second)
     add_imports(program, memory)
-    add_admin(program, memory)
+    if memory.full:
+        add_binding(program, memory)
+        add_controllers(program, memory)
+    add_admin(program, memory, COMMANDS if memory.full else {})
     return program, memory

@@ -33,10 +33,8 @@ from .memory import ENROLLING, PENDING_INITIATOR, PENDING_RESPONDER, SESSION, Me
 
 RECEIVED = 0x80
 SHORT, LONG = 1, 2
-SMALLEST_FLASH = 0x14
-"""Capacity byte of the JEDEC id: 2^20 bytes hold bitstream and records."""
-
-COMMANDS = {
+Commands = dict[Opcode, tuple[int | range | None, str]]
+COMMANDS: Commands = {
     Opcode.IDENTITY: (1, "command_identity"),
     Opcode.STATUS: (1, "command_status"),
     Opcode.ENROLL: (1 + msg.LENGTHS[msg.E1], "command_enroll"),
@@ -48,7 +46,7 @@ COMMANDS = {
     Opcode.PEER_IN: (None, "command_peer_in"),
     Opcode.DISCONNECT: (1, "command_disconnect"),
 }
-"""Opcode to length of the whole command (None: the command looks itself) and routine."""
+"""Opcode to length of the whole command (None: the command looks itself; a range up to the longest) and routine."""
 
 MESSAGES = {
     msg.M1: "on_m1",
@@ -68,11 +66,12 @@ HANDLERS = (
 """What the main loop waits for, the most urgent first."""
 
 
-def add_admin(p: Program, v: Memory) -> None:
+def add_admin(p: Program, v: Memory, more: Commands) -> None:
+    """``more``: commands that an enrolled device has besides."""
     _add_replies(p, v)
     _add_small_commands(p, v)
     _add_session_commands(p, v)
-    _add_dispatch(p, v)
+    _add_dispatch(p, v, more)
     _add_peer_message(p, v)
 
 
@@ -109,7 +108,7 @@ def add_main(p: Program, v: Memory) -> None:
             with p.If(ZERO):
                 p.wait_event()
 
-    # A press that permitted an enrollment does nothing else.
+    # A press that permitted an enrollment, or has to do with a PIN, does nothing else.
     with p.routine("on_long_press"):
         p.control(Unit.EVENTS, SHORT | LONG)
         p.test(v.permitting, 1)
@@ -131,7 +130,7 @@ def add_main(p: Program, v: Memory) -> None:
         p.test(v.jedec[0], 0xFF)
         with p.If(ZERO):
             p.ret()
-        p.compare(v.jedec[2], SMALLEST_FLASH)
+        p.compare(v.jedec[2], v.smallest_flash)
         with p.If(~CARRY):
             p.ret()
         p.compare(v.jedec[2], 0xFF)
@@ -173,7 +172,7 @@ def _add_replies(p: Program, v: Memory) -> None:
         p.control(Unit.FRAME, SEND)
 
     with p.routine("wipe_and_reply"):
-        p.call("wipe")
+        p.call(v.end)
         p.zero(v.new_wrap)
         p.jump("reply_status")
 
@@ -291,7 +290,7 @@ def _add_session_commands(p: Program, v: Memory) -> None:
         p.jump("reply_status")
 
 
-def _add_dispatch(p: Program, v: Memory) -> None:
+def _add_dispatch(p: Program, v: Memory, more: Commands) -> None:
     with p.routine("on_admin_frame"):
         p.control(Unit.SIDE, 0)
         p.set(v.status, Code.OK)
@@ -306,13 +305,16 @@ def _add_dispatch(p: Program, v: Memory) -> None:
             p.control(Unit.FRAME, SEND)
             p.ret()
         p.take(Port.LINK, v.opcode)
-        for opcode, (length, routine) in COMMANDS.items():
+        for opcode, (length, routine) in (COMMANDS | more).items():
             p.compare(v.opcode, opcode)
             with p.If(ZERO):
-                if length is not None:
+                if isinstance(length, range):
+                    p.compare(v.frame, length.start)
+                    p.jump("refuse_length", ~CARRY)
+                elif length is not None:
                     p.compare(v.frame, length)
                     p.jump("refuse_length", ~ZERO)
-                if opcode in (Opcode.PEER, Opcode.CONNECT):
+                if opcode in (Opcode.PEER, Opcode.CONNECT, *more):
                     p.call("need_enrollment")
                     p.jump("reply_status", ~ZERO)
                 p.jump(routine)

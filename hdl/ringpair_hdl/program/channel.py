@@ -6,6 +6,7 @@ bytes ‖ session id. A message whose tag is wrong or whose counter was seen lea
 
 from ringpair_protocol import messages as msg
 from ringpair_protocol.admin import Code, Event
+from ringpair_protocol.channel import MAX_COUNTER
 
 from ringpair_hdl.control.assembler import (
     CARRY,
@@ -31,7 +32,7 @@ def crypt(p: Program, v: Memory, *, decrypt: int, key: Field, iv: Field, counter
     p.control(Unit.SPONGE, start_word(aead=1, decrypt=decrypt, ad=1))
     for field in (key, iv, counter, key):
         p.give(Port.SPONGE, field)
-    p.emit(Port.SPONGE, msg.DATA)
+    p.give(Port.SPONGE, v.message)
     p.give(Port.SPONGE, counter)
     p.give(Port.SPONGE, v.session_id)
     p.control(Unit.SPONGE_END)
@@ -45,9 +46,8 @@ def add_channel(p: Program, v: Memory) -> None:
     # Text from the host, LEN bytes of it in ``buffer``; status tells why not.
     with p.routine("send_text"):
         p.phase(Phase.CHANNEL)
-        crypt(p, v, decrypt=0, key=v.tx_key, iv=v.tx_iv, counter=v.tx_counter)
-        p.control(Unit.DEST, v.tag.address)
-        p.move(Direction.CRYPT, Port.SPONGE, v.tx_key)
+        p.set(v.message, msg.DATA)
+        p.call("seal_text")
         p.call("peer_frame")
         p.emit(Port.LINK, msg.DATA)
         p.give(Port.LINK, v.tx_counter)
@@ -63,28 +63,45 @@ def add_channel(p: Program, v: Memory) -> None:
         p.phase(Phase.CHANNEL)
         flag(p, v, SESSION)
         p.jump("drop_frame", ZERO)
-        p.take(Port.LINK, v.rx_counter)
-        p.less(v.rx_counter, v.rx_next)
+        p.call("read_counter")
         p.jump("drop_frame", ~CARRY)
-        p.less(v.rx_counter, p.pad.constant(bytes([255] * msg.COUNTER_LENGTH)))
-        p.jump("drop_frame", CARRY)
         p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD)
         p.test(v.arrival, 1)
         with p.If(~ZERO):
             p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD + 1)
-        p.move(Direction.TAKE, Port.LINK, v.buffer, length=0)
-        crypt(p, v, decrypt=1, key=v.rx_key, iv=v.rx_iv, counter=v.rx_counter)
-        p.move(Direction.CRYPT, Port.LINK, v.rx_key)
+        p.call("open_text")
         p.control(Unit.FRAME, DROP)
         with p.If(MATCH):
-            p.copy(v.rx_next, v.rx_counter)
-            p.add(v.rx_next, 1)
+            p.call("count_received")
             p.control(Unit.SIDE, 0)
             p.emit(Port.LINK, Event.TEXT)
             p.move(Direction.GIVE, Port.LINK, v.buffer, length=0)
             p.control(Unit.FRAME, SEND)
         p.control(Unit.SPONGE_CLEAR)
         p.zero(v.buffer)
+
+    # LEN bytes of ``buffer`` and their ``tag``; the header is in ``message``.
+    with p.routine("seal_text"):
+        crypt(p, v, decrypt=0, key=v.tx_key, iv=v.tx_iv, counter=v.tx_counter)
+        p.control(Unit.DEST, v.tag.address)
+        p.move(Direction.CRYPT, Port.SPONGE, v.tx_key)
+
+    # LEN bytes and the tag from the frame, under the counter that was read. MATCH: they are genuine.
+    with p.routine("open_text"):
+        p.move(Direction.TAKE, Port.LINK, v.buffer, length=0)
+        crypt(p, v, decrypt=1, key=v.rx_key, iv=v.rx_iv, counter=v.rx_counter)
+        p.move(Direction.CRYPT, Port.LINK, v.rx_key)
+
+    # CARRY: the counter is none that was seen, and there is one behind it.
+    with p.routine("read_counter"):
+        p.take(Port.LINK, v.rx_counter)
+        p.less(v.rx_counter, v.rx_next)
+        with p.If(CARRY):
+            p.less(p.pad.constant(MAX_COUNTER.to_bytes(msg.COUNTER_LENGTH, "little")), v.rx_counter)
+
+    with p.routine("count_received"):
+        p.copy(v.rx_next, v.rx_counter)
+        p.add(v.rx_next, 1)
 
     with p.routine("drop_frame"):
         p.control(Unit.FRAME, DROP)
@@ -95,6 +112,6 @@ def add_channel(p: Program, v: Memory) -> None:
         with p.If(ZERO):
             p.set(v.status, Code.NO_SESSION)
             p.ret()
-        p.less(v.tx_counter, p.pad.constant(bytes([255] * msg.COUNTER_LENGTH)))
+        p.less(v.tx_counter, v.last_counter)
         with p.If(CARRY):
             p.set(v.status, Code.EXHAUSTED)

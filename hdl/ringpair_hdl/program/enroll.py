@@ -50,7 +50,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.set(v.sectors, REGION_SECTORS)
         p.call("erase_sectors")
         p.set(v.address, records.PEER_BASE.to_bytes(3, "big"))
-        p.set(v.sectors, records.MAX_PEERS * REGION_SECTORS)
+        p.set(v.sectors, v.journals * REGION_SECTORS)
         p.jump("erase_sectors")
 
     with p.routine("erase_sectors"):
@@ -84,8 +84,10 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.zero(v.own_id)
         p.set(v.untidy, 0)
         p.zero(v.new_wrap)
+        if v.full:
+            p.zero(v.binding)
         p.call("erase_journals")
-        p.call("wipe")
+        p.call(v.end)
 
     with p.routine("reset_by_button"):
         p.call("factory_reset")
@@ -108,11 +110,11 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
         p.set(v.permitting, 1)
         p.take(Port.LINK, v.nonce_s)
         p.phase(Phase.PUF)
-        puf(p, Command.MEASURE_16)
+        puf(p, v, Command.MEASURE_16)
         p.phase(Phase.ADMIN | Phase.FLASH)
         p.call("erase_journals")
         p.phase(Phase.PUF)
-        puf(p, Command.ENROLL)
+        puf(p, v, Command.ENROLL)
         p.take(Port.PUF, v.helper)
         p.wait(~PUF_BUSY)
         with p.If(PUF_DEAD):
@@ -120,7 +122,7 @@ def _add_draft(p: Program, v: Memory, ticks_per_second: float) -> None:
             p.jump("no_enrollment")
         p.copy(v.buffer[:72], v.helper)
         p.call("helper_digest")
-        puf(p, Command.BITS)
+        puf(p, v, Command.BITS)
         p.take(Port.PUF, v.bits)
         p.derive(CHECK, digest=v.digest, bits=v.bits)
         p.take(Port.SPONGE, v.check)
@@ -185,7 +187,7 @@ def _add_confirm(p: Program, v: Memory) -> None:
         with p.If(ZERO):
             p.call("write_record")
         p.call("end_enrollment")
-        p.call("wipe")
+        p.call(v.end)
         ok(p, v)
         p.jump("reply_status", ~ZERO)
         p.call("begin_reply")
@@ -218,6 +220,8 @@ def _add_confirm(p: Program, v: Memory) -> None:
         ok(p, v)
         with p.If(~ZERO):
             p.ret()
+        if v.full:
+            p.call("make_identity")
         p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
         flash.program(p, v, lambda: p.emit(Port.SPI, records.RECORD_VERSION))
         p.jump("read_state")

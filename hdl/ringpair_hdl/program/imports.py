@@ -112,8 +112,11 @@ def _add_open(p: Program, v: Memory) -> None:
 def _add_effects(p: Program, v: Memory) -> None:
     # A live pairing with that id? ``peer`` is its number (NO_PLACE: none), ``free`` the first place without one.
     with p.routine("find_peer"):
-        p.set(v.free, NO_PLACE)
         p.set(v.peer, 0)
+        p.jump("find_from")
+
+    with p.routine("find_from"):
+        p.set(v.free, NO_PLACE)
         with p.Loop() as loop:
             p.call("load_peer")
             with p.If(~ZERO):
@@ -127,6 +130,9 @@ def _add_effects(p: Program, v: Memory) -> None:
             p.add(v.peer, 1)
             p.compare(v.peer, records.MAX_PEERS)
             loop.leave(ZERO)
+            if v.journals > records.MAX_PEERS:
+                p.compare(v.peer, v.journals)
+                loop.leave(ZERO)
         p.set(v.peer, NO_PLACE)
 
     # The message is used up: its wrap key is replaced by the next.
@@ -136,6 +142,16 @@ def _add_effects(p: Program, v: Memory) -> None:
             p.ret()
         p.copy(v.wrap_index, v.new_index)
         p.copy(v.wrap_key, v.new_wrap)
+        p.jump("commit_device")
+
+    # A number that no record had before, in ``pair_index``; ZERO if all is well.
+    with p.routine("use_pair_index"):
+        p.copy(v.pair_index, v.next_pair)
+        p.add(v.next_pair, 1)
+        with p.If(ZERO):
+            p.set(v.status, Code.EXHAUSTED)
+            ok(p, v)
+            p.ret()
         p.jump("commit_device")
 
     with p.routine("commit_device"):
@@ -156,10 +172,7 @@ def _add_effects(p: Program, v: Memory) -> None:
         # The pair index is used up before anything is sealed with it.
         p.call("load_device")
         p.jump("wipe_and_reply", ~ZERO)
-        p.copy(v.pair_index, v.next_pair)
-        p.add(v.next_pair, 1)
-        wipe_and_refuse_if(p, v, ZERO, Code.EXHAUSTED)
-        p.call("commit_device")
+        p.call("use_pair_index")
         p.jump("wipe_and_reply", ~ZERO)
         p.call("make_record")
         p.call("open_peer_journal")
@@ -189,19 +202,26 @@ def _add_effects(p: Program, v: Memory) -> None:
         p.call("find_peer")
         p.compare(v.peer, NO_PLACE)
         with p.If(~ZERO):
-            with p.Loop() as loop:  # a cut may have left an older epoch behind, which must not come to life again
-                p.copy(v.address, v.old)
-                p.call("retire_slot")
-                ok(p, v)
-                p.jump("wipe_and_reply", ~ZERO)
-                p.call("load_peer")
-                loop.leave(ZERO)
+            p.call("forget_peer")
+            p.jump("wipe_and_reply", ~ZERO)
             p.call("use_up")
             p.call("imported")
             p.jump("end_revoked")
         p.call("use_up")
         wipe_and_refuse_if(p, v, ZERO, Code.NO_SUCH_PEER)
         p.jump("wipe_and_reply")
+
+    # The record that is open goes; a cut may have left an older epoch behind, which must not come to life again.
+    with p.routine("forget_peer"):
+        with p.Loop() as loop:
+            p.copy(v.address, v.old)
+            p.call("retire_slot")
+            ok(p, v)
+            with p.If(~ZERO):
+                p.ret()
+            p.call("load_peer")
+            loop.leave(ZERO)
+        ok(p, v)
 
     # The session or run with a peer that is no more ends.
     with p.routine("end_revoked"):

@@ -27,8 +27,12 @@ from .memory import PENDING_RESPONDER, SESSION, Memory
 SALT_OFFSET = 1 + 8 + 2  # behind version, floorplan and layout version of the plain record
 
 
-def puf(p: Program, command: Command) -> None:
-    p.control(Unit.PUF, command.value)
+SHARED = 0xE0
+"""Upper bits of what is meant for the PUF engine, where others share its port."""
+
+
+def puf(p: Program, v: Memory, command: Command) -> None:
+    p.control(Unit.PUF, command.value | (SHARED if v.full else 0))
 
 
 def add_keys(p: Program, v: Memory) -> None:
@@ -49,7 +53,7 @@ def _add_wipe(p: Program, v: Memory) -> None:
         p.call("note_failure")
         p.control(Unit.SPONGE_CLEAR)
         p.zero(*v.operation_secrets)
-        puf(p, Command.CLEAR)
+        puf(p, v, Command.CLEAR)
         p.wait(~PUF_BUSY)
 
     with p.routine("wipe_session"):
@@ -63,21 +67,21 @@ def _add_puf_key(p: Program, v: Memory) -> None:
     # K_PUF from a fresh measurement and the helper data in flash; ZERO afterwards if it worked.
     with p.routine("regenerate"):
         p.set(v.status, Code.OK)
-        puf(p, Command.MEASURE_1)
+        puf(p, v, Command.MEASURE_1)
         p.set(v.address, (records.DEVICE_BASE + SALT_OFFSET).to_bytes(3, "big"))
         flash.read(p, v, v.salt, v.buffer[:72], v.check)
         p.call("helper_digest")
-        puf(p, Command.RECONSTRUCT)
+        puf(p, v, Command.RECONSTRUCT)
         p.give(Port.PUF, v.buffer[:72])
         p.set(v.tries, 0)
         with p.Loop() as loop:
-            puf(p, Command.BITS)
+            puf(p, v, Command.BITS)
             p.take(Port.PUF, v.bits)
             p.add(v.tries, 1)
             p.derive(CHECK, digest=v.digest, bits=v.bits)
             p.check(Port.SPONGE, v.check)
             loop.leave(MATCH)
-            puf(p, Command.NEXT)
+            puf(p, v, Command.NEXT)
             p.wait(~PUF_BUSY)
             with p.If(PUF_EXHAUSTED):
                 p.set(v.status, Code.PUF_FAILED)
@@ -96,7 +100,7 @@ def _add_puf_key(p: Program, v: Memory) -> None:
     with p.routine("key_from_bits"):
         p.derive(PUF_KEY, bits=v.bits, digest=v.digest)
         p.take(Port.SPONGE, v.puf_key)
-        puf(p, Command.CLEAR)
+        puf(p, v, Command.CLEAR)
         p.zero(v.bits)
         p.derive(DEVICE_ID, puf_key=v.puf_key, salt=v.salt)
         p.take(Port.SPONGE, v.own_id)
@@ -121,9 +125,11 @@ def _add_puf_key(p: Program, v: Memory) -> None:
             p.call("open_peer_journal")
             p.call("journal_tidy")
             p.add(v.peer, 1)
-            p.compare(v.peer, records.MAX_PEERS)
+            p.compare(v.peer, v.journals)
             loop.leave(ZERO)
-        p.jump("wipe")
+        if v.full:
+            p.call("make_identity")
+        p.jump(v.end)
 
     with p.routine("open_own_journal"):
         p.derive(DEVICE_KEY, puf_key=v.puf_key, salt=v.salt)

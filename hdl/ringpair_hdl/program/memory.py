@@ -1,12 +1,31 @@
 """What lies where in the scratchpad: every variable of the device, by name."""
 
+from enum import IntEnum
+
 from ringpair_protocol import admin, messages, records
+from ringpair_protocol.binding import PIN_DIGITS
 from ringpair_protocol.puf import BITS_BYTES, HELPER_BYTES
 
-from ringpair_hdl.control import Scratchpad
+from ringpair_hdl.control import Field, Scratchpad
 
 PENDING_INITIATOR, PENDING_RESPONDER, SESSION, BY_BUTTON, ENROLLING = 0x01, 0x02, 0x04, 0x08, 0x10
 """Bits of ``Memory.flags``."""
+
+
+class Run(IntEnum):
+    """How far a binding, or the opening of a controller's session, is."""
+
+    NONE = 0
+    OPENED = 1
+    """S2 is out."""
+    ASKED = 2
+    """B2 is out."""
+    WRONG = 3
+    """And a wrong Ta came."""
+    RIGHT = 4
+    """Or the right one."""
+
+
 PEER, DEVICE = 0, 1
 """Values of ``Memory.kind``: which kind of journal is open."""
 
@@ -23,6 +42,10 @@ class Memory:
     def __init__(self, identity: admin.Identity):
         self.pad = pad = Scratchpad()
         field = pad.field
+        self.full = identity.profile is admin.Profile.FULL
+        self.end = "end_curve" if self.full else "wipe"  # the routine that ends an operation
+        self.smallest_flash = 0x15 if self.full else 0x14  # capacity byte of the JEDEC id: bitstream and records fit
+        self.journals = records.MAX_PEERS + (records.MAX_CONTROLLERS if self.full else 0)
         self.identity = field("identity", admin.IDENTITY_LENGTH, init=identity.to_bytes())
         self.floorplan = self.identity[16:24]
         self.layout_version = self.identity[24:26]
@@ -55,14 +78,15 @@ class Memory:
         self.role = field("role", 1)
         self.pending_peer = field("pending_peer", 1)
         self.pending_epoch = field("pending_epoch", 4)
-        self.session_id = field("session_id", 8)
         self.new_epoch = field("new_epoch", 4)
         self.attempt = field("attempt", 1)
-        self.permitting = field("permitting", 1)  # the button is held for an enrollment
+        self.permitting = field("permitting", 1)  # the button is held for an enrollment, or for a PIN
         self.walk = field("walk", 1)  # the peer that the button's walk is at
         self.tried = field("tried", 1)  # and whether it has said anything
         self.resyncs = field("resyncs", 1)
         self.has_nonce = field("has_nonce", 1)
+        if self.full:
+            self._add_controllers(field)
         self.nonce_pool = field("nonce_pool", messages.NONCE_LENGTH)
         self.direction = field("direction", 1)
         self.nonce_i = field("nonce_i", messages.NONCE_LENGTH)
@@ -83,15 +107,13 @@ class Memory:
         self.best_number = field("best_number", 4)
         self.polls = field("polls", 3)
         self.spi = field("spi", 1)
-        self.mark = field("mark", 8)
-        self.sealed = field("sealed", messages.SEALED_HEADER)
 
         # The record that is open: header and slot.
         self.header = field("header", records.HEADER_LENGTH)
         self.slot = field("slot", records.PEER_SLOT_LENGTH, secret=True)
         self.number, self.secret = self.slot[:4], self.slot[4:]
         self.chain_key, self.auth_prev = self.slot[4:36], self.slot[36:52]
-        self.wrap_index, self.next_pair = self.slot[4:8], self.slot[8:10]
+        self.wrap_index, self.next_pair, self.pin_tries = self.slot[4:8], self.slot[8:10], self.slot[10]
         self.wrap_key = self.slot[12:44]
 
         # Secrets, wiped with the slot as soon as the operation that needs them ends.
@@ -106,24 +128,57 @@ class Memory:
         self.puf_key = field("puf_key", 32, secret=True)
         self.salt = field("salt", 16)
         self.check = field("check", 8)
+        self.mark = self.check  # first bytes of a slot: looked at when the key is there
         self.digest = field("digest", 16)
-        self.nonce = field("nonce", 12)
+        self.tag, self.nonce = self.digest, self.digest[:12]  # of a message, and of a slot: the same
+
+        self.last_counters = self.pad.constant(bytes([255] * (8 if self.full else 4)))  # for both directions
+        self.last_counter = self.last_counters[:4]
 
         # Secrets of a session, wiped when it ends. The names are this side's: tx is what this device sends under.
         self.new_wrap = field("new_wrap", 32, secret=True)
         self.session = field("session", 72, secret=True)
-        self.tag_3, self.tx_key, self.rx_key = (self.session[k : k + 16] for k in (0, 16, 32))
-        self.tx_iv, self.rx_iv = self.session[48:60], self.session[60:72]
+        self.tag_3, self.rx_key, self.tx_key = (self.session[k : k + 16] for k in (0, 16, 32))
+        self.rx_iv, self.tx_iv = self.session[48:60], self.session[60:72]
         self.helper = self.session[:HELPER_BYTES]  # of an enrollment: there is no session before it
         self.tx_counter = field("tx_counter", 4)
         self.rx_next = field("rx_next", 4)
+        self.session_id = field("session_id", 8)
         self.rx_counter = field("rx_counter", 4)
-        self.tag = field("tag", 16)
 
-        # Between E1 and E3 of an enrollment, and while a puzzle is imported.
-        self.new_index = field("new_index", 4)
-        self.pair_index = field("pair_index", 2)
-        self.nonce_s = field("nonce_s", 16)
+        # In the places of a handshake's messages: while a puzzle is imported, and between E1 and E3 of an enrollment,
+        # before which there is no handshake.
+        self.sealed = self.nonce_r[: messages.SEALED_HEADER]
+        self.new_index, self.pair_index = self.tag_1[:4], self.tag_1[4:6]
+        self.nonce_s = self.nonce_i
+        if self.full:
+            self._add_binding()
+
+    def _add_controllers(self, field) -> None:
+        """Of bindings and controllers' sessions: what stays."""
+        self.run = field("run", 1)  # a `Run`
+        self.run_place = field("run_place", 1)  # of the controller that opens a session; its peer journal's number
+        self.place = field("place", 1)  # of the one that has a session
+        self.bound = field("bound", 1)  # there is one
+        self.switch = field("switch", 1)
+        self.has_key = field("has_key", 1)  # the device's public key lies on the shelf
+        self.has_pin = field("has_pin", 1)
+        self.pin = field("pin", PIN_DIGITS)
+        self.binding = Field("binding", self.run.address, self.pin.end - self.run.address)
+
+    def _add_binding(self) -> None:
+        """Of bindings and controllers' sessions: what an operation needs, and otherwise lies on the shelf."""
+        # A run, in the places of what a handshake derives: fields that a statement consists of, in its order.
+        self.said = Field("said", self.chain_next.address, 144, secret=True)
+        assert self.said.end == self.pair_key.end, "the fields of a run must lie next to each other"
+        self.sid, self.share_c, self.share_d = self.said[:16], self.said[16:48], self.said[48:80]
+        self.device_key, self.service_key = self.said[80:112], self.said[112:144]
+        self.service_id, self.run_id = self.sid[:8], self.sid[8:]
+        self.digits = self.bits[-PIN_DIGITS:]
+        # A session: what lies on the shelf for the one that is not in use.
+        self.public = Field("public", 0, 88)  # nothing secret: overwrites what was
+        self.keys = Field("keys", self.session.address, 88, secret=True)
+        assert self.keys.end == self.session_id.end, "the fields of a session must lie next to each other"
 
     @property
     def operation_secrets(self):
