@@ -25,14 +25,15 @@ from ringpair.stage import stored_for_peers
 from ringpair.virtual import Design, NoiseSource, Pair, Parameters, Silicon, SimulatedDevice, Stop, build
 from ringpair.virtual.rings import Rings
 from ringpair.virtual.silicon import rings_of
-from ringpair_protocol import frames
-from ringpair_protocol.admin import REPLY, Carrier, Code, Event, Opcode, Status
-from ringpair_protocol.messages import DATA_OVERHEAD, HANDSHAKE_BYTES, M3, TEXT_MAX
+from ringpair_protocol import controller, frames
+from ringpair_protocol.admin import REPLY, Carrier, Code, Event, Opcode, Pin, Status
+from ringpair_protocol.controller import Service
+from ringpair_protocol.messages import B3, B3_FIRST, DATA_OVERHEAD, HANDSHAKE_BYTES, M3, TEXT_MAX
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_puzzles, start_enrollment
 from ringpair_protocol.records import STORED_PER_PEER
 
-PUF, INITIATOR, RESPONDER, CHANNEL = 1, 2, 3, 4
-"""Phases of the device, as on its port."""
+PUF, INITIATOR, RESPONDER, CHANNEL, FLASH = 1, 2, 3, 4, 8
+"""Phases of the device, as on its port; from FLASH on those in which it waits for the flash."""
 FAST_BAUD = 3_000_000
 BITS_PER_BYTE = 10
 KEYS, TEXTS, SPEED_RUNS = 20, 40, 5
@@ -242,6 +243,34 @@ def stream(hosts: tuple[Host, ...], window: int) -> list[int]:
     return arrivals
 
 
+def controllers(library: Path) -> Iterator[Figure]:
+    """A binding and a session on a device of the profile full, without the waiting for the line and for the flash."""
+    host = Host(library, 1)
+    device_id, service = host.enroll().device_id, Service.of(bytes(32))
+
+    def answer(message: bytes) -> bytes:
+        if message[0] != B3:
+            return host.ask(Opcode.CONTROLLER_IN, message)
+        host.ask(Opcode.CONTROLLER_IN, message[:B3_FIRST])
+        return host.ask(Opcode.CONTROLLER_REST, message[B3_FIRST:])
+
+    def computed() -> int:
+        return int(sum(list(host.device.status.phase_cycles)[1:FLASH]))
+
+    host.device.press()
+    while not Status.from_bytes(host.ask(Opcode.STATUS)).button:
+        host.device.run(12_000)
+    pin = host.ask(Opcode.PIN, bytes([Pin.DYNAMIC]))
+    host.device.release()
+    host.device.settle()
+    begun = computed()
+    key = controller.bind(service, device_id, pin, answer)
+    bound = computed()
+    controller.open_session(service, key, answer)
+    yield Figure("binding of a controller", bound - begun, "cycles", most=3_400_000)
+    yield Figure("opening of a controller's session", computed() - bound, "cycles", most=3_200_000)
+
+
 def machine(library: Path) -> Iterator[Figure]:
     """What depends on this machine and on what else it does."""
     host = Host(library, 1)
@@ -286,6 +315,7 @@ def main() -> int:
     figures = list(handshake(library, images))
     fast = build(Design(arguments={"admin_baud": FAST_BAUD, "peer_baud": FAST_BAUD}), progress)
     figures += channel(fast, images)
+    figures += controllers(build(Design(arguments={"profile": "full"}), progress))
     if not arguments.quick:
         progress("measuring this machine")
         figures += machine(library)

@@ -27,6 +27,8 @@ BLOCKS = {
     "device.to_puf": "a register on the way to the PUF engine",
     "device.from_puf": "a register on the way from it",
     "rings.counters": "four counters of 16 bits, one a channel",
+    "device.curve": "Curve25519, Ed25519, SHA-512: a microprogrammed engine with one DSP",
+    "device.shelf": "memory for keys that are not in use, in single-port RAM",
     "core": "characterization: commands, readings, noise capture",
     "core.port": "serial port of the characterization",
     "core.reader": "selects rings, times the window, collects counts",

@@ -22,17 +22,16 @@ from ringpair_protocol import puf
 from . import tools
 from .asc import Bitstream
 from .blocks import cells_per_block, rams_per_block
-from .board import Board
+from .board import SEED, Board
 from .identity import Identity, check
 from .netlist import Netlist, ring_names
 from .report import BuildFailed, BuildReport
 
-__all__ = ["BOARDS", "PROFILES", "Top", "UnknownBoard", "board", "boards", "build"]
+__all__ = ["BOARDS", "PROFILES", "SEED", "Top", "UnknownBoard", "board", "boards", "build"]
 
 BOARDS = ("icebreaker", "icebreaker-bitsy", "upduino-v3", "icesugar", "up5k-evn", "hx8k-evn", "tinyfpga-bx")
-PROFILES = ("pair", "characterize")
+PROFILES = ("pair", "full", "characterize")
 NAME = "top"
-SEED = 1
 LAYOUT_CELLS = 40
 """What a layout table may take beside the budget: logic that picks its entries from words of a memory that is there."""
 Top = Callable[[Board, str, bytes], Elaboratable]
@@ -84,7 +83,7 @@ def build(
     target: Board | str,
     profile: str = "pair",
     *,
-    seed: int = SEED,
+    seed: int | None = None,
     quantizer: puf.Quantizer | None = None,
     folder: Path | None = None,
     top: Top | None = None,
@@ -97,12 +96,12 @@ def build(
     target : Board or str
         What to build for.
     profile : str
-        ``"pair"`` or ``"characterize"``.
-    seed : int
-        Of nextpnr.
+        ``"pair"``, ``"full"`` or ``"characterize"``.
+    seed : int, optional
+        Of nextpnr; that of the profile's budget without it.
     quantizer : Quantizer, optional
-        Layout table of the rings, rounded as `Layout.packed` does, and their spread; for the profile ``"pair"``.
-        Without it there is no table.
+        Layout table of the rings, rounded as `Layout.packed` does, and their spread; not for the profile
+        ``"characterize"``. Without it there is no table.
     folder : Path, optional
         For all files; ``build/BOARD-PROFILE`` without it. The bitstream is ``BOARD-PROFILE.bin``, the report beside
         it ``.json``.
@@ -123,6 +122,9 @@ def build(
     target = board(target) if isinstance(target, str) else target
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+    if profile not in target.budgets:
+        raise ValueError(f"{target.name} has no profile {profile!r}: expected one of {', '.join(target.budgets)}")
+    seed = target.budgets[profile].seed if seed is None else seed
     quantizer = _packed(quantizer, profile)
     folder = Path(folder or Path("build") / f"{target.name}-{profile}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,7 @@ def _packed(quantizer: puf.Quantizer | None, profile: str) -> puf.Quantizer:
     """The quantizer as the gateware has it."""
     if quantizer is None:
         return puf.Quantizer()
-    if profile != "pair":
+    if profile == "characterize":
         raise ValueError(f"the profile {profile} counts rings and makes no bits of them: it takes no layout table")
     if quantizer.layout.version == puf.NO_LAYOUT.version:
         raise ValueError(f"a layout table has a version from 1; {puf.NO_LAYOUT.version} says that there is none")

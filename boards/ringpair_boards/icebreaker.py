@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from .board import UP5K, Board, Flash, Light, Lights, Serial
+from .board import BUDGETS, FULL, UP5K, Board, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="icebreaker",
@@ -21,5 +21,6 @@ BOARD = Board(
     ),
     program=("iceprog", "{}"),
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
+    budgets=BUDGETS | {"full": FULL},
     notes=("The light for an open session is LED 1 of the break-off section, on PMOD 2.",),
 )

@@ -17,7 +17,7 @@ __all__ = ["CharacterizerTop", "DeviceTop", "top_of"]
 
 def top_of(board: Board, profile: str, gateware: bytes, quantizer: puf.Quantizer | None = None) -> Elaboratable:
     """The design of a profile: see `build.Top`. Only the device has a quantizer."""
-    if profile == "pair":
+    if profile in ("pair", "full"):
         return DeviceTop(board, profile, gateware, quantizer)
     return CharacterizerTop(board, profile, gateware)
 
@@ -42,7 +42,7 @@ class DeviceTop(Elaboratable):
     board : Board
         Where to build for.
     profile : str
-        ``"pair"``.
+        ``"pair"`` or ``"full"``.
     gateware : bytes
         The 8 bytes that the device gives as its gateware hash.
     quantizer : Quantizer, optional
@@ -50,11 +50,11 @@ class DeviceTop(Elaboratable):
     """
 
     def __init__(self, board: Board, profile: str, gateware: bytes, quantizer: puf.Quantizer | None = None):
-        if profile != "pair":
-            raise ValueError(f"the device has the profile 'pair' only, not {profile!r}")
+        if profile not in ("pair", "full"):
+            raise ValueError(f"the device has the profiles 'pair' and 'full', not {profile!r}")
         self.board = board
         quantizer = quantizer or puf.Quantizer()
-        self.identity = identity_of(board, Profile.PAIR, gateware, quantizer.layout)
+        self.identity = identity_of(board, Profile[profile.upper()], gateware, quantizer.layout)
         self.device = Device(self.identity, quantizer=quantizer, mapped=True)
 
     def elaborate(self, platform):

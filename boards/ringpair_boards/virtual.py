@@ -16,6 +16,7 @@ from ringpair_protocol.admin import BAUD, Identity, Profile
 FLOORPLAN = puf.floorplan_id("virtual board: 192 modeled rings, 12 x 8 tiles")
 
 
+PROFILES = {"pair": Profile.PAIR, "full": Profile.FULL}
 LAYOUTS = {"modeled": puf.MODELED_LAYOUT, "none": puf.NO_LAYOUT}
 
 
@@ -44,6 +45,8 @@ class VirtualBoard(wiring.Component):
         System clock.
     gateware
         8 bytes that name this gateware; see :func:`virtual_board`.
+    profile
+        ``pair`` or ``full``.
     layout
         Table of systematic ring frequencies: ``modeled`` is right for the silicon model, ``none`` for measured silicon,
         or what `layout_argument` gives for another table, which is rounded as `Layout.packed` does.
@@ -58,14 +61,17 @@ class VirtualBoard(wiring.Component):
         *,
         clock_mhz: int = 12,
         gateware: bytes = bytes(8),
+        profile: str = "pair",
         layout: str | Mapping[str, Any] = "modeled",
         budget: int = puf.SEARCH_BUDGET,
         admin_baud: int = BAUD,
         peer_baud: int = BAUD,
     ):
+        if profile not in PROFILES:
+            raise ValueError(f"the profile of a virtual board is one of {', '.join(PROFILES)}, not {profile!r}")
         quantizer = quantizer_of(layout)
         identity = Identity(
-            profile=Profile.PAIR,
+            profile=PROFILES[profile],
             simulated=True,
             clock_mhz=clock_mhz,
             gateware=gateware,

@@ -4,21 +4,26 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from ringpair_protocol import puf
-from ringpair_protocol.admin import BAUD, Identity
+from ringpair_protocol.admin import BAUD, Identity, Profile
 
 from ringpair_hdl.ascon import BufferedModes
 from ringpair_hdl.control import Sequencer
+from ringpair_hdl.curve.engine import CurveEngine
 from ringpair_hdl.link import Button, LinkPorts
 from ringpair_hdl.program import pairing_program
 from ringpair_hdl.puf.engine import PufEngine
 from ringpair_hdl.puf.rings import RingReader, RingSignature
 from ringpair_hdl.relay import Relay
-from ringpair_hdl.store import SpiEngine
+from ringpair_hdl.store import Shelf, SpiEngine
 from ringpair_hdl.trng import Trng
+
+PUF, SHELF = "1110----", "1111----"
+CURVE = "0------- 10------ 110-----"
+"""Commands on the sequencer's PUF port: whom they are for, if there are others than the PUF engine."""
 
 
 class Device(wiring.Component):
-    """PUF, handshake, channel and their two serial ports.
+    """PUF, handshake, channel and their two serial ports; and in the profile ``FULL`` the curve engine.
 
     Parameters
     ----------
@@ -61,6 +66,7 @@ class Device(wiring.Component):
         budget: int = puf.SEARCH_BUDGET,
         mapped: bool = False,
     ):
+        self.full = identity.profile is Profile.FULL
         self.identity, self.budget, self.mapped = identity, budget, mapped
         self.quantizer = quantizer or puf.Quantizer()
         self.clock_hz = identity.clock_mhz * 1_000_000
@@ -92,7 +98,8 @@ class Device(wiring.Component):
         m = Module()
         m.submodules.button = button = Button(self.clock_hz)
         self.program, self.memory = pairing_program(self.identity, self.clock_hz / button.tick_clocks)
-        m.submodules.sequencer = seq = Sequencer(self.program.link(), self.program.pad.init)
+        command_bits = 8 if self.full else 3
+        m.submodules.sequencer = seq = Sequencer(self.program.link(), self.program.pad.init, command=command_bits)
         m.submodules.sponge = sponge = BufferedModes(mapped=self.mapped)
         m.submodules.puf = engine = PufEngine(self.quantizer, budget=self.budget)
         m.submodules.reader = reader = RingReader(self.window)
@@ -106,19 +113,28 @@ class Device(wiring.Component):
         m.submodules.to_puf = to_puf = Relay()  # between two machines that each decide late in a cycle
         m.submodules.from_puf = from_puf = Relay()
         wiring.connect(m, seq.puf_i, to_puf.i)
-        wiring.connect(m, to_puf.o, engine.i)
-        wiring.connect(m, engine.o, from_puf.i)
+        if not self.full:
+            wiring.connect(m, to_puf.o, engine.i)
+            wiring.connect(m, engine.o, from_puf.i)
         wiring.connect(m, from_puf.o, seq.puf_o)
+        if self.full:
+            m.submodules.curve = curve = CurveEngine(mapped=self.mapped)
+            m.submodules.shelf = shelf = Shelf(mapped=self.mapped)
+            units = {PUF: engine, CURVE: curve, SHELF: shelf}
+            self._connect_units(m, seq.puf_cmd, to_puf.o, from_puf.i, units)
         wiring.connect(m, engine.read, reader.read)
         wiring.connect(m, reader.rings, wiring.flipped(self.rings))
         wiring.connect(m, seq.spi_i, spi.i)
         wiring.connect(m, spi.o, seq.spi_o)
         wiring.connect(m, trng.o, seq.trng_o)
+        m.d.comb += sponge.clear.eq(seq.sponge_clear)
+        if not self.full:
+            m.d.comb += [
+                engine.cmd.payload.eq(seq.puf_cmd.payload),
+                engine.cmd.valid.eq(seq.puf_cmd.valid),
+                seq.puf_cmd.ready.eq(engine.cmd.ready),
+            ]
         m.d.comb += [
-            sponge.clear.eq(seq.sponge_clear),
-            engine.cmd.payload.eq(seq.puf_cmd.payload),
-            engine.cmd.valid.eq(seq.puf_cmd.valid),
-            seq.puf_cmd.ready.eq(engine.cmd.ready),
             seq.puf_exhausted.eq(engine.exhausted),
             seq.puf_dead.eq(engine.dead),
             spi.select.eq(seq.spi_select),
@@ -144,6 +160,21 @@ class Device(wiring.Component):
         resting = ~seq.phase.any() & ~seq.timer_runs & ~button.pressed
         m.d.comb += self.idle.eq(resting & ~link.busy)
         return m
+
+    def _connect_units(self, m, cmd, i, o, units):
+        """What hangs on the PUF engine's port, chosen by the upper bits of the present command."""
+        for pattern, unit in units.items():
+            with m.If(cmd.payload.matches(*pattern.split())):
+                m.d.comb += [
+                    unit.cmd.valid.eq(cmd.valid),
+                    cmd.ready.eq(unit.cmd.ready),
+                    unit.i.valid.eq(i.valid),
+                    i.ready.eq(unit.i.ready),
+                    o.valid.eq(unit.o.valid),
+                    o.payload.eq(unit.o.payload),
+                    unit.o.ready.eq(o.ready),
+                ]
+            m.d.comb += [unit.cmd.payload.eq(cmd.payload), unit.i.payload.eq(i.payload)]
 
     def _connect_ports(self, m, seq, link):
         """The lines outside, and the sequencer, whose ``side`` chooses one of them."""

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from ringpair.virtual import Design, FlashParameters, NoiseSource, Parameters, RingReads, SimulatedDevice, build
@@ -22,7 +23,7 @@ from ringpair_hdl.program import Memory, pairing_program
 from ringpair_protocol import admin, frames, puf
 from ringpair_protocol import derivations as kdf
 from ringpair_protocol import messages as msg
-from ringpair_protocol.admin import Carrier, Code, Event, Identity, Opcode
+from ringpair_protocol.admin import Carrier, Code, Event, Identity, Opcode, Profile
 from ringpair_protocol.device import DeviceModel, Out, Port
 from ringpair_protocol.nor import NorFlash
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_puzzles, start_enrollment
@@ -47,15 +48,17 @@ TRNG_PHASE = 5
 
 
 @cache
-def library() -> Path:
+def library(profile: Profile = Profile.PAIR) -> Path:
     """The compiled device; from the cache if it can be."""
-    return build(DESIGN)
+    if profile is Profile.PAIR:
+        return build(DESIGN)
+    return build(Design(arguments={**DESIGN.arguments, "profile": profile.name.lower()}))
 
 
 @cache
-def memory() -> Memory:
+def memory(profile: Profile = Profile.PAIR) -> Memory:
     """Where the fields of the scratchpad lie."""
-    return pairing_program(Identity(admin.Profile.PAIR, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version), 100)[1]
+    return pairing_program(Identity(profile, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version), 100)[1]
 
 
 def silicon(seed: int, drift: float = 0.0) -> list[int]:
@@ -133,13 +136,19 @@ class Twin:
         Payloads of the last step.
     """
 
-    def __init__(self, seed: int = 1, flash: bytes = BLANK, counts: list[int] | None = None, **parameters: int):
+    profile: ClassVar[Profile] = Profile.PAIR
+    jedec_id: ClassVar[int] = JEDEC
+    blank: ClassVar[bytes] = BLANK
+
+    def __init__(self, seed: int = 1, flash: bytes | None = None, counts: list[int] | None = None, **parameters: int):
         self.seed = seed
         self.counts = counts or silicon(seed)
-        chip = FlashParameters(**{"size": STORE_END, "jedec": JEDEC, **parameters})
+        flash = self.blank if flash is None else flash
+        self.memory = memory(self.profile)
+        chip = FlashParameters(**{"size": len(self.blank), "jedec": self.jedec_id, **parameters})
         rates = {"admin_baud": CLOCK_HZ // 4, "peer_baud": CLOCK_HZ // 4}
         self.device = SimulatedDevice(
-            library(),
+            library(self.profile),
             Parameters(clock_hz=CLOCK_HZ, seed=seed, flash=chip, **rates),
             flash=flash,
             rings=self._reads(),
@@ -361,7 +370,7 @@ class Twin:
             helper=helper, floorplan=FLOORPLAN, layout_version=QUANTIZER.layout.version.to_bytes(2, "little")
         )
         root = {"puf_key": kdf.PUF_KEY(bits=bits, digest=digest["digest"])["puf_key"]}
-        root["salt"] = self.pad(memory().salt)
+        root["salt"] = self.pad(self.memory.salt)
         assert kdf.DEVICE_ID(**root)["device_id"] == e2[1:9], "the id does not follow from silicon and salt"
         yield root["salt"] + bytes(16)
         # The second draw: the byte that waits begins right behind the first draw, the others a little later.
@@ -411,14 +420,14 @@ class Twin:
 
     def check_hygiene(self) -> None:
         """Nothing secret in the scratchpad but what a session, or an enrollment that waits, needs."""
-        image, fields = self._scratchpad(), memory()
+        image, fields = self._scratchpad(), self.memory
         allowed = set()
         run, session = self.model.party.run, self.model.party.session
         if session or self.model.party.state is State.PENDING_R:
             allowed.add("session")
         if self.model._enrollment:
             allowed |= {"session", "new_wrap"}  # helper data in ``session``, the first wrap key
-        for field in memory().pad.fields.values():
+        for field in fields.pad.fields.values():
             if field.secret and field.name not in allowed:
                 value = image[field.address : field.end]
                 assert not any(value), f"{field.name} is not wiped: {value.hex()}"
@@ -433,7 +442,7 @@ class Twin:
         with open("/proc/self/mem", "rb", buffering=0) as own:
             if self._pad_at is None:
                 self._pad_at = _locate(own.fileno(), model, mark)
-            image = os.pread(own.fileno(), 4 * memory().pad.size, self._pad_at)
+            image = os.pread(own.fileno(), 4 * self.memory.pad.size, self._pad_at)
         assert image.startswith(mark)
         return image[::4]
 
@@ -531,7 +540,7 @@ class Offline:
 
 
 @cache
-def _image(seed: int, far_ids: tuple[bytes, ...]) -> tuple[bytes, DeviceEntry]:
+def image_of(seed: int, far_ids: tuple[bytes, ...]) -> tuple[bytes, DeviceEntry]:
     """Flash of an enrolled device with these pairings, and its entry."""
     board = Offline(seed)
     entry = board.entry
@@ -549,7 +558,7 @@ def far_id(number: int) -> bytes:
 @cache
 def _used_image(seed: int, far_ids: tuple[bytes, ...], sessions: int) -> bytes:
     """The same after so many sessions with the first peer."""
-    chip = NorFlash(bytearray(_image(seed, far_ids)[0]))
+    chip = NorFlash(bytearray(image_of(seed, far_ids)[0]))
     counts = silicon(seed)
     identity = Identity(admin.Profile.PAIR, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version)
     keys = DeviceModel(RingPuf(lambda: counts, QUANTIZER), random.randbytes, NorPort(chip), identity).vault.keys()
@@ -566,8 +575,8 @@ def scene(peers: int = 1, seed: int = 1, sessions: int = 0, **options) -> tuple[
     ``sessions`` is how many it has had with the first of them.
     """
     ids = tuple(far_id(number) for number in range(peers))
-    twin = Twin(seed, _used_image(seed, ids, sessions) if sessions else _image(seed, ids)[0], **options)
-    twin.entry = _image(seed, ids)[1]
+    twin = Twin(seed, _used_image(seed, ids, sessions) if sessions else image_of(seed, ids)[0], **options)
+    twin.entry = image_of(seed, ids)[1]
     fars = [Far(far_id(number)) for number in range(peers)]
     for far in fars:
         far.puzzle(twin.entry)

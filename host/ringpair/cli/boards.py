@@ -55,6 +55,8 @@ def describe(board: Any, folder: Path) -> dict[str, Any]:
 
 
 def _fit(board: Any, profile: str, folder: Path) -> dict[str, Any]:
+    if profile not in board.budgets:
+        return {"fits": False, "budget": None, "built": None}
     budget, chip = board.budgets[profile], board.chip
     fits = budget.cells <= chip.cells and budget.rams <= chip.rams and budget.dsps <= chip.dsps
     path = folder / f"{board.name}-{profile}" / f"{board.name}-{profile}.json"

@@ -13,7 +13,7 @@ from ringpair.errors import RingpairError, UsageError
 
 from .output import Output
 
-PROFILES = ("pair", "characterize")
+PROFILES = ("pair", "full", "characterize")
 INSTALL = "pip install 'ringpair[build]'"
 
 
@@ -30,7 +30,7 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("board", metavar="BOARD", help="name of a board: see `ringpair boards`")
     parser.add_argument("--profile", choices=PROFILES, default="pair", help="which gateware (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: build/BOARD-PROFILE)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of placement (%(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of placement (default: the one that suits the profile)")
     parser.add_argument(
         "--layout", type=Path, metavar="FILE", help="layout table of this board's rings, from `ringpair layout learn`"
     )

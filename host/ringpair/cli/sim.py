@@ -14,6 +14,7 @@ HELP = "run a virtual board; other commands take NAME as its PORT"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the board; its flash and silicon are kept under it")
+    parser.add_argument("--profile", choices=("pair", "full"), default="pair", help="which gateware (%(default)s)")
     parser.add_argument("--seed", type=int, help="which silicon a new board has (default: drawn at random)")
     parser.add_argument("--silicon", metavar="FILE.npz:CHIP", help="measured silicon: reads of this chip's rings")
     parser.add_argument(
@@ -48,9 +49,10 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     measured = (chosen.get("file") or stored.get("file")) is not None
     fields = {name: value for name, value in (stored | chosen).items() if name in Silicon.__dataclass_fields__}
     rings_of(Silicon(**fields), Parameters())  # refuses what cannot be, before it is stored
+    profile = {"profile": "full"} if arguments.profile == "full" else {}
     settings = Settings(
         arguments.name,
-        str(build(Design(arguments=design(arguments.layout, measured)), output.note)),
+        str(build(Design(arguments=design(arguments.layout, measured) | profile), output.note)),
         silicon=chosen,
         peer=arguments.peer,
         tcp_port=arguments.tcp,
