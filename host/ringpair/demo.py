@@ -1,4 +1,4 @@
-"""The demonstration: two virtual boards, from blank flash to encrypted text, and what an attacker gets out of it.
+"""The demonstration: two virtual boards, from blank flash to encrypted text, what an attacker gets, and a lock.
 
 Nothing here is staged: the boards are the compiled gateware in processes of their own, the driver is the one for real
 boards, and each line is printed from what came back. The figures at the end are counted by the boards.
@@ -17,20 +17,21 @@ from typing import Any
 from ringpair_protocol import frames
 from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode
 from ringpair_protocol.messages import DATA, DATA_HEADER, DATA_OVERHEAD, HANDSHAKE_BYTES, M1, M3, RESYNC
+from ringpair_protocol.pairing import DeviceEntry, make_reset
 from ringpair_protocol.records import PEER_BASE, STORED_PER_PEER
 
 from .delivery import DELIVERED, Delivery, deliver
+from .demo_binding import LockDemo, LockFindings
 from .errors import Refused, RingpairError
 from .events import Closed, SessionUp, Text
 from .registry import Registry, Secrecy
-from .stage import WAIT_S, DemoFailed, Side, Wire, expect, readable, stored_for_peers, together
+from .stage import POLL_S, WAIT_S, DemoFailed, Side, Wire, expect, readable, stored_for_peers, together
 
 Tell = Callable[[int, str], None]
 """Told of every step: its number, and what happened."""
 
 HELLO, ANSWER = "the door is open", "thank you, closing it"
-PHASE_PUF, PHASE_INITIATOR, PHASE_RESPONDER = 1, 2, 3
-POLL_S = 0.01
+PHASE_PUF, PHASE_INITIATOR, PHASE_RESPONDER, FLASH_BIT = 1, 2, 3, 8
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Findings:
     clone_tries: int = 0
     replay_ignored: bool = False
     recovered_after_cut: bool = False
+    lock: LockFindings = field(default_factory=LockFindings)
     search_tries: int = 0
     device_cycles: dict[str, int] = field(default_factory=dict)
     clock_hz: int = 0
@@ -68,7 +70,7 @@ class Findings:
             "replay_ignored": self.replay_ignored,
             "recovered_after_cut": self.recovered_after_cut,
         }
-        return [name for name, kept in promises.items() if not kept]
+        return [name for name, kept in promises.items() if not kept] + [f"lock.{name}" for name in self.lock.broken]
 
     @property
     def held(self) -> bool:
@@ -80,6 +82,24 @@ class Findings:
         return asdict(self) | {"held": self.held, "broken": self.broken}
 
 
+class Lock(Side):
+    """A board that a controller binds."""
+
+    entry: DeviceEntry
+
+    def enroll(self) -> None:
+        self.hold()
+        self.entry = self.board.enroll()
+        self.release()
+
+    def factory_reset(self) -> None:
+        """By the registry's message; the button would take ten seconds."""
+        self.board.import_puzzle(make_reset(self.entry))
+
+    def cycles(self) -> int:
+        return sum(self.settle()["phase_cycles"][PHASE_PUF:FLASH_BIT])
+
+
 class Demo:
     """All steps in order; each fills in what it found.
 
@@ -89,12 +109,14 @@ class Demo:
         Empty; where flash images, registry and the recording of the wires lie.
     library
         The compiled gateware.
+    full
+        The one that controllers can bind.
     tell
         Told of what happens.
     """
 
-    def __init__(self, folder: Path, library: Path, tell: Tell):
-        self.folder, self.library, self.tell = folder, library, tell
+    def __init__(self, folder: Path, library: Path, full: Path, tell: Tell):
+        self.folder, self.library, self.full, self.tell = folder, library, full, tell
         self.findings = Findings()
         tap = folder / "wire.jsonl"
         self.wire = Wire(tap)
@@ -113,6 +135,7 @@ class Demo:
             self.clone,
             self.replay,
             self.cut,
+            self.lock,
         )
 
     def run(self) -> Findings:
@@ -160,13 +183,9 @@ class Demo:
             raise DemoFailed(f"{side.name} enrolled without its button held")
         except Refused as refusal:
             expect(refusal.code == Code.NEED_BUTTON, f"{side.name} should ask for its button, not: {refusal}")
-        side.control.press()
-        deadline = time.monotonic() + WAIT_S
-        while not side.board.status().button:  # the device debounces it
-            expect(time.monotonic() < deadline, f"{side.name} does not see its button")
-            time.sleep(POLL_S)
+        side.hold()
         enrollment = side.board.enroll_begin()
-        side.control.request("release")
+        side.release()
         device = self.registry.add(enrollment.entry, side.name, side.board.identity)
         side.board.enroll_confirm(enrollment)
         self.registry.confirm(device.id)
@@ -319,6 +338,16 @@ class Demo:
             f"both sides, bob hears {heard!r}",
         )
 
+    def lock(self) -> None:
+        """A third board, and a controller."""
+        lock = Lock("lock", None, 4, self.folder, self.full)
+        try:
+            lock.on()
+            lock.enroll()
+            self.findings.lock = LockDemo(lock, lambda text: self.tell(11, text)).run()
+        finally:
+            lock.off()
+
     # Parts
 
     @property
@@ -347,7 +376,9 @@ def figures(findings: Findings) -> list[tuple[str, str]]:
     """The table at the end."""
 
     def cycles(name: str) -> str:
-        count = findings.device_cycles[name]
+        return counted(findings.device_cycles[name])
+
+    def counted(count: int) -> str:
         return f"{count} cycles = {1000 * count / findings.clock_hz:.2f} ms"
 
     return [
@@ -356,5 +387,7 @@ def figures(findings: Findings) -> list[tuple[str, str]]:
         ("PUF key", f"{cycles('puf_key')}, tries of the search: {findings.search_tries}"),
         ("handshake, initiator", cycles("handshake_initiator")),
         ("handshake, responder", cycles("handshake_responder")),
+        ("binding by PIN", f"{findings.lock.binding_bytes} bytes, {counted(findings.lock.binding_cycles)}"),
+        ("session of a controller", f"{findings.lock.opening_bytes} bytes, {counted(findings.lock.opening_cycles)}"),
         ("time", f"{findings.seconds:g} s"),
     ]

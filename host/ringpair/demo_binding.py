@@ -36,13 +36,19 @@ class Hands(Protocol):
 
     def release(self) -> None: ...
 
-    def hold_long(self) -> None:
-        """Ten seconds: a factory reset, done when this returns."""
+    def enroll(self) -> None:
+        """Out of the factory state; the device is enrolled when this returns."""
+
+    def factory_reset(self) -> None:
+        """Back to it."""
+
+    def cycles(self) -> int:
+        """For how many cycles the device has computed so far, without the time for its flash; 0 if nobody counts."""
 
 
 @dataclass
 class LockFindings:
-    """What came of it; every one should be so."""
+    """What came of it."""
 
     binding_bytes: int = 0
     opening_bytes: int = 0
@@ -55,6 +61,8 @@ class LockFindings:
     unlocked_by_button: bool = False
     unbound: bool = False
     refused_after_reset: bool = False
+    binding_cycles: int = 0
+    opening_cycles: int = 0
 
     @property
     def broken(self) -> list[str]:
@@ -76,12 +84,12 @@ class LockFindings:
 
 
 class LockDemo:
-    """All steps in order; the device is enrolled, and in the factory state afterwards.
+    """All steps in order.
 
     Parameters
     ----------
     lock
-        The device.
+        The device, enrolled; enrolled anew afterwards.
     tell
         Told of what happens.
     """
@@ -105,7 +113,9 @@ class LockDemo:
 
     def bind(self) -> None:
         pin = self._show()
+        before = self.lock.cycles()
         self.device_key = bind(self.lock.board, self.phone, self.device_id, pin, self._carry)
+        self.findings.binding_cycles = self.lock.cycles() - before
         self.findings.binding_bytes = sum(map(len, self.carried))
         bindings = self.lock.board.bindings()
         self.findings.bound_by_pin = bindings.services == [self.phone.id]
@@ -124,7 +134,9 @@ class LockDemo:
             return None
 
     def command(self) -> None:
+        before = self.lock.cycles()
         session = self._open()
+        self.findings.opening_cycles = self.lock.cycles() - before
         self.findings.opening_bytes = sum(map(len, self.carried))
         messages = len(self.carried)
         locked, asked, opened = session.switch(LOCKED), session.switch(), session.switch(OPEN)
@@ -169,12 +181,17 @@ class LockDemo:
 
     def reset(self) -> None:
         bind(self.lock.board, self.phone, self.device_id, self._show())
-        self.lock.hold_long()
+        self.lock.factory_reset()
         state = self.lock.board.status().state
         expect(state is DeviceStateCode.FACTORY, f"the lock should be in the factory state, it is {state.name}")
+        self.lock.enroll()
+        renewed = self.lock.board.status().device_id
         code = self._refusal()
-        self.findings.refused_after_reset = code is Code.NOT_ENROLLED
-        self.tell(f"bound once more, and reset by ten seconds of its button: the phone gets {code and code.name}")
+        self.findings.refused_after_reset = code is Code.UNKNOWN_CONTROLLER and renewed != self.device_id
+        self.tell(
+            f"bound once more, reset and enrolled again: its id was {self.device_id.hex()}, is {renewed.hex()}, "
+            f"and the phone gets {code.name if code else 'in'}"
+        )
 
     # Parts
 

@@ -1,6 +1,7 @@
 """What the demonstration plays on: boards with their hosts, an eavesdropper on the wires, and a look into the flash."""
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ from .virtual import Control, VirtualBoard
 
 WAIT_S = 120.0
 """For what takes milliseconds on a real board, and on a busy machine much longer."""
+
+POLL_S = 0.01
 
 E = TypeVar("E", bound=AnyEvent)
 R = TypeVar("R")
@@ -95,6 +98,22 @@ class Side:
     def settle(self) -> dict[str, Any]:
         """Wait until nothing goes on, and return what the board counts."""
         return self.control.wait(lambda status: status["quiet"] and not status["peer_pending"], WAIT_S)
+
+    def hold(self) -> None:
+        """Press the button; returns when the device sees it."""
+        self.control.press()
+        self._button(True)
+
+    def release(self) -> None:
+        """Let go; returns when the device sees it."""
+        self.control.request("release")
+        self._button(False)
+
+    def _button(self, held: bool) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while self.board.status().button is not held:  # the device debounces it
+            expect(time.monotonic() < deadline, f"{self.name} does not see what its button does")
+            time.sleep(POLL_S)
 
     def wait_for(self, kind: type[E]) -> E:
         """The next event of this kind."""

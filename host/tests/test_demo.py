@@ -11,12 +11,26 @@ from pathlib import Path
 import pytest
 from ringpair.cli import main
 from ringpair.demo import ANSWER, HELLO, Demo, Findings
+from ringpair.demo_binding import LockFindings
 from ringpair.stage import DemoFailed, Wire, readable, stored_for_peers
 from ringpair.virtual import Design, build
 from ringpair_protocol import frames
 from ringpair_protocol.messages import DATA, DATA_OVERHEAD
 from ringpair_protocol.records import MAX_PEERS, PEER_BASE, STORE_END, STORED_PER_PEER, peer_journal, slot_offset
 
+LOCK = {
+    "binding_bytes": 340,
+    "opening_bytes": 228,
+    "bound_by_pin": True,
+    "switched": True,
+    "eavesdropper_saw_command": False,
+    "pin_used_once": True,
+    "tries_until_locked": 5,
+    "session_while_locked": True,
+    "unlocked_by_button": True,
+    "unbound": True,
+    "refused_after_reset": True,
+}
 KEYS = {
     "handshake_bytes": 83,
     "stored_bytes_per_peer": 148,
@@ -28,6 +42,7 @@ KEYS = {
     "clone_tries": 4096,
     "replay_ignored": True,
     "recovered_after_cut": True,
+    "lock": LOCK,
     "failure": None,
     "held": True,
     "broken": [],
@@ -62,7 +77,10 @@ def test_everything_holds(tmp_path, library):
     assert process.returncode == 0, err
     (line,) = out.splitlines()
     found = json.loads(line)
+    binding, opening = found["lock"].pop("binding_cycles"), found["lock"].pop("opening_cycles")
     assert {key: found[key] for key in KEYS} == KEYS
+    assert 2_000_000 < binding <= 3_450_000
+    assert 2_000_000 < opening <= 3_200_000
     cycles = found["device_cycles"]
     assert sorted(cycles) == ["handshake_initiator", "handshake_responder", "puf_key"]
     assert 25_000 < cycles["puf_key"] <= 36_000
@@ -70,7 +88,7 @@ def test_everything_holds(tmp_path, library):
     assert 1 <= found["search_tries"] <= 4096
     assert found["seconds"] > 2  # alice alone waits so long for bob, whose power was cut
     steps = [line.split()[0] for line in err.splitlines() if line[:2].strip().isdigit()]
-    assert sorted(set(steps), key=int) == [str(number) for number in range(1, 11)]
+    assert sorted(set(steps), key=int) == [str(number) for number in range(1, 12)]
     assert left_behind(tmp_path) == []
 
 
@@ -106,13 +124,16 @@ def test_a_failure_is_told(monkeypatch, capsys, tmp_path, library):
 
 def test_one_broken_promise_is_enough():
     kept = {key: value for key, value in KEYS.items() if key in Findings.__dataclass_fields__}
-    findings = Findings(**kept)
+    findings = Findings(**kept | {"lock": LockFindings(**LOCK)})
     assert findings.held
     broken = {"handshake_bytes": 84, "stored_bytes_per_peer": 147, "eavesdropper_saw_text": True}
     broken |= {name: False for name, value in KEYS.items() if value is True and name != "held"}
     for name, value in broken.items():
         changed = replace(findings, **{name: value})
         assert (changed.held, changed.broken) == (False, [name])
+    for name, value in LOCK.items():
+        lock = replace(findings.lock, **{name: value - 1 if type(value) is int else not value})
+        assert replace(findings, lock=lock).broken == [f"lock.{name}"]
     assert not replace(findings, failure="x").held
     assert not Findings().held
 
@@ -150,7 +171,7 @@ def test_stored_bytes_are_counted_in_the_flash():
 def stage(tmp_path_factory, library):
     """The demonstration after its power cycle."""
     told = []
-    with Demo(tmp_path_factory.mktemp("stage"), library, lambda number, text: told.append(text)) as demo:
+    with Demo(tmp_path_factory.mktemp("stage"), library, library, lambda number, text: told.append(text)) as demo:
         for step in demo.steps[:7]:
             step()
         demo.told = told

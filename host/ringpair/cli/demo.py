@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .output import Output
 
-HELP = "show everything on two virtual boards: enroll, pair, connect, talk, and what attackers get"
+HELP = "show everything on virtual boards: enroll, pair, connect, talk, what attackers get, and a lock that is bound"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     try:
         from ringpair.demo import Demo, figures
-        from ringpair.virtual import build
+        from ringpair.virtual import Design, build
     except ModuleNotFoundError as problem:
         raise UsageError(
             f"the demo needs {problem.name}, which is not installed: pip install 'ringpair[virtual]'"
@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     with tempfile.TemporaryDirectory(prefix="ringpair-demo-", ignore_cleanup_errors=True) as temporary:
         folder = _empty(arguments.keep) if arguments.keep else Path(temporary)
         library = build(progress=lambda step: output.note(f"    {step} ..."))
-        with Demo(folder, library, tell) as demo:
+        full = build(Design(arguments={"profile": "full"}), progress=lambda step: output.note(f"    {step} ..."))
+        with Demo(folder, library, full, tell) as demo:
             findings = demo.run()
     if findings.failure is None:
         output.table(findings.as_json(), ("figure", "measured on the boards"), figures(findings))
