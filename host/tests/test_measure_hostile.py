@@ -193,7 +193,7 @@ def test_two_at_once_write_one_whole_file(chips, tmp_path):
     ("more", "code", "message"),
     [
         (["--rings", "0"], 2, "--rings must be at least 1"),
-        (["--layout", "no.json"], 1, "cannot read the layout table no.json"),
+        (["--layout", "no.json"], 1, "cannot read no.json (No such file or directory); expected a layout table"),
         (["--seed", "5000000000"], 2, "--seed must be 0 to 4294967295"),
         (["--sigma-ppm", "0"], 2, "--sigma-ppm must be 1 to"),
     ],
