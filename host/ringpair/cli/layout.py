@@ -23,7 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     learn = actions.add_parser("learn", help="learn a table and judge it by cross-validation")
     add_data(learn)
-    learn.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the table, as JSON")
+    learn.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the table, .json; an earlier table is replaced",
+    )
     learn.add_argument("--version", type=int, default=1, metavar="N", help="version of the table (%(default)s)")
     learn.add_argument("--folds", type=int, default=4, metavar="K", help="of the cross-validation (%(default)s)")
     learn.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

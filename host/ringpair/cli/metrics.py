@@ -53,7 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The positional FILES."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help=".parquet, .npz, .h5, .csv (one chip a file), or a folder"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measurements: .parquet, .npz, .h5 or .hdf5, .csv or .txt (one chip a file), or a folder of these texts; "
+        "several are one data set: other chips, or the same chips under other conditions",
     )
     parser.add_argument("--rings", type=int, metavar="N", help="use only the first N rings of each chip")
     parser.add_argument(
@@ -73,8 +78,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     table.add_argument("--layout", type=Path, metavar="FILE", help="a layout table learned elsewhere")
     parser.add_argument("--sigma-ppm", type=int, metavar="PPM", help="spread for the device method (default: learned)")
-    parser.add_argument("--replicates", type=int, default=400, help="of the bootstrap (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of bootstrap and counter phases (%(default)s)")
+    parser.add_argument(
+        "--replicates", type=int, default=400, metavar="N", help="of the bootstrap (%(default)s); 0: no intervals"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of bootstrap and counter phases (%(default)s)"
+    )
 
 
 def open_data(arguments: argparse.Namespace) -> Dataset:

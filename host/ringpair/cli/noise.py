@@ -21,7 +21,13 @@ HELP = "judge raw noise by NIST SP 800-90B: min-entropy, restart test, cut-offs 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="raw samples; several are one sequence")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="raw samples, or an array of NumPy (.npy); several are one sequence",
+    )
     parser.add_argument(
         "--bits-per-sample",
         type=int,

@@ -15,7 +15,14 @@ HELP = "a page with all metrics and figures of measured rings"
 def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_options(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the page, as HTML")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the page, .html; an earlier report is replaced",
+    )
     parser.add_argument("--title", help="heading (default: the files)")
     parser.add_argument(
         "--export", type=Path, metavar="DIR", help="also each figure as SVG and CSV, all numbers as JSON"
