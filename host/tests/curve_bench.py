@@ -1,4 +1,4 @@
-"""The curve engine, compiled: a command and its bytes in, bytes and cycles out."""
+"""The curve engine, compiled as written or as synthesized: commands and bytes in, bytes and cycles out; formulas."""
 
 import ctypes
 import hashlib
@@ -7,11 +7,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from ringpair.virtual import compile as compiler
+from ringpair_boards.gate_level import GateLevel, synthesize
 from ringpair_hdl.curve.commands import Command, OnElement
+from ringpair_hdl.curve.constants import D, L, P
+from ringpair_hdl.curve.elements import Element as E
 from ringpair_hdl.curve.engine import CurveEngine
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "curve"
+GATES = BUILD.parent / "gate-level"
 LIMIT = 4_000_000
 """Cycles within which every command ends, or is given up."""
 
@@ -144,8 +149,8 @@ class Engine:
         self.native.destroy.argtypes = [ctypes.c_void_p]
         self.handle = self.native.create()
         self.stall = stall
-        self.cycles = 0
-        self.spent = 0
+        self.cycles = self.spent = 0
+        self.command(Command.STATUS)  # when the self-test is over
 
     def close(self):
         self.native.destroy(self.handle)
@@ -183,3 +188,130 @@ class Engine:
         self.absorb(message)
         self.command(Command.HASH_FINISH)
         return self.read(10) + self.read(11)
+
+
+def written(code=None):
+    return library(CurveEngine(code=code))
+
+
+def synthesized(code=None):
+    return library(GateLevel(synthesize(CurveEngine(mapped=True, code=code), GATES)))
+
+
+VARIANTS = [pytest.param(written, id="written"), pytest.param(synthesized, id="synthesized", marks=pytest.mark.slow)]
+
+
+class Sequences:
+    """Whole computations, as whoever gives the commands does them; `cycles` are those of the last X25519."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.cycles = 0
+
+    def x25519(self, scalar: bytes, point: bytes) -> bytes:
+        self.engine.load(E.SCALAR, scalar)
+        self.engine.load(E.POINT, point)
+        self.engine.command(Command.X25519)
+        self.cycles = self.engine.cycles
+        return self.engine.read(E.RESULT)
+
+    def public_key(self, seed: bytes) -> bytes:
+        self.engine.load(E.SEED, seed)
+        self.engine.command(Command.KEY)
+        return self.engine.read(E.PUBLIC)
+
+    def sign(self, seed: bytes, public: bytes, message: bytes) -> bytes:
+        self.engine.load(E.SEED, seed)
+        self.engine.load(E.PUBLIC, public)
+        for command in (Command.SIGN_BEGIN, Command.SIGN_COMMIT):
+            self.engine.command(command)
+            self.engine.absorb(message)
+        self.engine.command(Command.SIGN_END)
+        return self.engine.read(E.R) + self.engine.read(E.S)
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        for element, value in ((E.PUBLIC, public), (E.R, signature[:32]), (E.S, signature[32:])):
+            self.engine.load(element, value)
+        self.engine.command(Command.VERIFY_BEGIN)
+        self.engine.absorb(message)
+        self.engine.command(Command.VERIFY_END)
+        return not self.engine.status()
+
+    def elligator(self, u: bytes) -> bytes:
+        self.engine.load(E.POINT, u)
+        self.engine.command(Command.ELLIGATOR)
+        return self.engine.read(E.RESULT)
+
+
+# ------------------------------------------------------------------------------------------------------ formulas
+
+
+def bytes32(value: int) -> bytes:
+    return value.to_bytes(32, "little")
+
+
+def number(value: bytes) -> int:
+    return int.from_bytes(value, "little")
+
+
+def ladder(scalar: bytes, point: bytes) -> bytes:
+    """RFC 7748, section 5, in numbers: also for points that `cryptography` refuses."""
+    k = number(scalar) & ~7 & (1 << 255) - 1 | 1 << 254
+    x1 = number(point) % 2**255 % P
+    x2, z2, x3, z3 = 1, 0, x1, 1
+    for bit in range(254, -1, -1):
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        aa, bb = (x2 + z2) ** 2, (x2 - z2) ** 2
+        da, cb = (x3 - z3) * (x2 + z2), (x3 + z3) * (x2 - z2)
+        x3, z3 = (da + cb) ** 2 % P, x1 * (da - cb) ** 2 % P
+        x2, z2 = aa * bb % P, (aa - bb) * (bb + 121666 * (aa - bb)) % P
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return bytes32(x2 * pow(z2, P - 2, P) % P)
+
+
+def elligator(u: bytes) -> bytes:
+    """RFC 9380, section 6.7.1."""
+    r, a = number(u) % 2**255, 486662
+    x1 = -a * pow(1 + 2 * r * r, P - 2, P) % P
+    square = pow(x1**3 + a * x1 * x1 + x1, (P - 1) // 2, P) in (0, 1)
+    return bytes32(x1 if square else (-x1 - a) % P)
+
+
+def point_of_order_8() -> list[int]:
+    """y of the points of order 8: where doubling twice gives a point with x = 0."""
+    root = pow(2, (P - 1) // 4, P)
+    for sign in (1, -1):
+        # x² = y² on them up to the sign: d·y⁴ + 2·y² - 1 = 0
+        disc = (1 + D) % P
+        s = pow(disc, (P + 3) // 8, P)
+        s = s if s * s % P == disc else s * root % P
+        if s * s % P != disc:
+            continue
+        y2 = (-1 + sign * s) * pow(D, -1, P) % P
+        y = pow(y2, (P + 3) // 8, P)
+        y = y if y * y % P == y2 else y * root % P
+        if y * y % P == y2:
+            return [y, P - y]
+    raise AssertionError
+
+
+EDGES = [
+    *(0, 1, 2, 18, 19, P - 1, P, P + 1, 2**255 - 1, 2**255, 2**255 + 18, 2 * P - 1, 2 * P, 2**256 - 39, 2**256 - 38),
+    *(
+        2**256 - 1,
+        2**240 - 1,
+        2**240,
+        2**256 - 2**240,
+        2**255 - 2**240,
+        L - 1,
+        L,
+        L + 1,
+        2 * L,
+        15 * L,
+        16 * L % 2**256,
+    ),
+    *(2**252 - 1, 2**252, 0x8000 << 240, 0x7FFF << 240, int("ffff0000" * 8, 16), int("0000ffff" * 8, 16)),
+]
+"""Where carries and borrows run through, and what is next to the moduli."""
