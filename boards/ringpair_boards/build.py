@@ -50,7 +50,8 @@ write_json {name}.json
 A block RAM may give anything for a word that is read while it is written. Amaranth promises the old one, and Yosys
 would add registers, a comparator and a multiplexer to each RAM to keep that promise. No block needs it: what is read in
 such a cycle is not used (`LinkPorts`: proved; scratchpad: `Program` refuses fields that would; the code memory is
-written in its first rows, where nobody jumps to; the PUF engine reads or writes). So Yosys is told that it may give
+written in its first rows, where nobody jumps to; the PUF engine reads or writes; the curve engine's linker refuses
+programs that would). So Yosys is told that it may give
 anything, which saves 120 cells."""
 
 BLOCK = (

@@ -140,6 +140,20 @@ def test_constant_cycles(does):
     assert {len(cycles) for cycles in seen.values()} == {1}, seen
 
 
+def test_budgets(does):
+    """Whole operations, with the messages that a session signs, are as quick as they have to be."""
+    seed, message = bytes(range(32)), bytes(135)
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    before = does.engine.spent
+    signature = does.sign(seed, public, message)
+    signed = does.engine.spent
+    assert signed - before <= 750_000
+    assert does.verify(public, message, signature)
+    assert does.engine.spent - signed <= 1_300_000
+    does.x25519(seed, public)
+    assert does.cycles <= 650_000
+
+
 def test_sign_leaves_no_secret(does):
     """After SIGN_END nothing in the memory has to do with the secret: all is 0 but the results."""
     left = set()
