@@ -187,7 +187,7 @@ BUGS = {
     "the PUF engine keeps its counts": (
         "Residue",
         keys,
-        "puf(p, Command.CLEAR)\n        p.wait(~PUF_BUSY)",
+        "puf(p, v, Command.CLEAR)\n        p.wait(~PUF_BUSY)",
         "p.wait(~PUF_BUSY)",
     ),
     "the epoch stays": (
@@ -214,12 +214,12 @@ BUGS = {
         "with p.If(CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
         "with p.If(~CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
     ),
-    "an old text is told": ("HeardCounters", channel, 'p.jump("drop_frame", ~CARRY)', 'p.jump("drop_frame", CARRY)'),
+    "an old text is told": ("HeardCounters", channel, "p.jump(otherwise, ~CARRY)", "p.jump(otherwise, CARRY)"),
     "a forged text is told": (
         "HeardCounters",
         channel,
-        "with p.If(MATCH):\n            p.copy(v.rx_next",
-        "with p.If(~MATCH):\n            p.copy(v.rx_next",
+        'with p.If(MATCH):\n            p.call("count_received")',
+        'with p.If(~MATCH):\n            p.call("count_received")',
     ),
     "a text is a byte too long": (
         "Lengths",

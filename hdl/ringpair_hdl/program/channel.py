@@ -6,7 +6,6 @@ bytes ‖ session id. A message whose tag is wrong or whose counter was seen lea
 
 from ringpair_protocol import messages as msg
 from ringpair_protocol.admin import Code, Event
-from ringpair_protocol.channel import MAX_COUNTER
 
 from ringpair_hdl.control.assembler import (
     CARRY,
@@ -42,6 +41,15 @@ def crypt(p: Program, v: Memory, *, decrypt: int, key: Field, iv: Field, counter
     p.give(Port.SPONGE, key)
 
 
+def read_counter(p: Program, v: Memory, otherwise: str) -> None:
+    """Only a counter that was not seen, and that has one behind it, is not sent there."""
+    p.take(Port.LINK, v.rx_counter)
+    p.less(v.rx_counter, v.rx_next)
+    p.jump(otherwise, ~CARRY)
+    p.less(v.rx_counter, v.last_counter)
+    p.jump(otherwise, CARRY)
+
+
 def add_channel(p: Program, v: Memory) -> None:
     # Text from the host, LEN bytes of it in ``buffer``; status tells why not.
     with p.routine("send_text"):
@@ -63,8 +71,7 @@ def add_channel(p: Program, v: Memory) -> None:
         p.phase(Phase.CHANNEL)
         flag(p, v, SESSION)
         p.jump("drop_frame", ZERO)
-        p.call("read_counter")
-        p.jump("drop_frame", ~CARRY)
+        read_counter(p, v, "drop_frame")
         p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD)
         p.test(v.arrival, 1)
         with p.If(~ZERO):
@@ -91,13 +98,6 @@ def add_channel(p: Program, v: Memory) -> None:
         p.move(Direction.TAKE, Port.LINK, v.buffer, length=0)
         crypt(p, v, decrypt=1, key=v.rx_key, iv=v.rx_iv, counter=v.rx_counter)
         p.move(Direction.CRYPT, Port.LINK, v.rx_key)
-
-    # CARRY: the counter is none that was seen, and there is one behind it.
-    with p.routine("read_counter"):
-        p.take(Port.LINK, v.rx_counter)
-        p.less(v.rx_counter, v.rx_next)
-        with p.If(CARRY):
-            p.less(p.pad.constant(MAX_COUNTER.to_bytes(msg.COUNTER_LENGTH, "little")), v.rx_counter)
 
     with p.routine("count_received"):
         p.copy(v.rx_next, v.rx_counter)

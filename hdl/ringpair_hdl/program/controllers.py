@@ -14,6 +14,7 @@ from ringpair_hdl.curve.commands import Command
 from ringpair_hdl.curve.elements import Element
 
 from .binding import FIRST_PLACE, PLACES_END
+from .channel import read_counter
 from .curve import Unit32, Words, curve, get, hash_fields, load, put, read
 from .handshake import SEND
 from .imports import wipe_and_refuse_if
@@ -221,8 +222,7 @@ def _add_data(p: Program, v: Memory) -> None:
         p.compare(v.frame, IN_FRAME + msg.DATA_OVERHEAD + msg.TEXT_MAX)
         refuse_if(p, v, CARRY, Code.BAD_CONTROLLER)
         p.call("session_keys")
-        p.call("read_counter")
-        p.jump("bad_data", ~CARRY)
+        read_counter(p, v, "bad_data")
         p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD + 1)
         p.call("open_text")
         p.jump("bad_data", ~MATCH)
