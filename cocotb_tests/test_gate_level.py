@@ -163,7 +163,7 @@ def cells(*cells, ports=()):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ({"type": "SB_MAC16", "connections": {}}, "expected cells that are modeled, got the SB_MAC16 cell0"),
+        ({"type": "SB_HFOSC", "connections": {}}, "expected cells that are modeled, got the SB_HFOSC cell0"),
         ({"type": "SB_DFFN", "connections": {"C": [2], "Q": [3], "D": [3]}}, "got the SB_DFFN cell0"),
         ({"type": "SB_DFF", "connections": {"C": [4], "Q": [3], "D": [3]}}, "expected the clock clk at C of cell0"),
         (

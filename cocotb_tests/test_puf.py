@@ -347,7 +347,7 @@ async def takes_the_promised_time(dut):
     assert took[0] == took[1]
     measure, reconstruct, bits = took[0]
     assert measure <= 48 * (parameters["window"] + 50)
-    assert reconstruct <= 6200
+    assert reconstruct <= 6300  # two cycles a ring of them for the layout table
     assert bits <= 650
     assert set(bench.windows) == {parameters["window"]}
     assert bench.places[:48] == list(puf.PLACES)

@@ -393,8 +393,8 @@ def test_calls_to_full_depth():
     assert compare(p).deepest == 16
 
 
-def random_program(seed):
-    """Routines that call later ones, of random instructions and conditions."""
+def random_program(seed, rows=0):
+    """Routines that call later ones, of random instructions and conditions; of many rows of the table, if need be."""
     draw = random.Random(seed)
     p = Program()
     hot = p.pad.field("hot", 2, hot=True)
@@ -448,6 +448,8 @@ def random_program(seed):
             p.ret()
 
     with p.routine("main", returns=False):
+        for row in range(rows):
+            p.give(Port.LINK, high[row // 60][row % 60 :][:2])
         p.call(names[0])
         show(p)
     for number, name in enumerate(names):
@@ -466,7 +468,7 @@ def test_random_programs(seed):
 
 def test_rows_in_a_memory_of_their_own():
     """What the sequencer does is the same if the table lies apart, as it does when a program has no room for it."""
-    p, queues = random_program(7), {name: bytes(noise(7, 6000)) for name in QUEUES}
+    p, queues = random_program(7, rows=80), {name: bytes(noise(7, 6000)) for name in QUEUES}
     together = p.link()
     apart = p.link(len(together) - 1)
     assert not together.table

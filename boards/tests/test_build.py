@@ -237,7 +237,7 @@ def test_failing_tool(tmp_path):
 def test_unknown_names(tmp_path):
     with pytest.raises(UnknownBoard, match=r"unknown board 'icebraker': expected one of icebreaker, "):
         board("icebraker")
-    with pytest.raises(ValueError, match="unknown profile 'fast': expected one of pair, characterize"):
+    with pytest.raises(ValueError, match="unknown profile 'fast': expected one of pair, full, characterize"):
         build("icebreaker", "fast", folder=tmp_path)
 
 

@@ -322,7 +322,6 @@ def test_errors(boards, run, tmp_path):
         ((port, "--noise", -1), 2, "--noise must be 0 to"),
         ((port, "--restart-noise", 8), 2, "expected --restart-noise as a multiple of 8, with --restarts, got 8"),
         ((port, "--restarts", 2, "--restart-noise", 9), 2, "multiple of 8"),
-        ((port, "--restarts", 1, "--reads", 1, "--cycle", "false"), 1, "--cycle 'false' ended with 1"),
         ((f"../a={port}",), 2, "expected a name of letters"),
         ((f"a={port}", f"a={boards[1].port}"), 2, "second board with that name"),
         ((port, "--ambient", "false"), 1, "ended with 1"),
@@ -339,3 +338,13 @@ def test_errors(boards, run, tmp_path):
         partial.Partial(tmp_path / "run.csv", partial.Plan(["a"], [], 1), False)
     assert puf.RINGS * 2 == partial.READ_BYTES
     assert os.listdir(tmp_path) == ["run.parquet"]
+
+
+def test_a_cycle_command_that_fails(boards, run, tmp_path):
+    """It is said, and the reads before it are kept."""
+    path = tmp_path / "run.parquet"
+    arguments = (boards[0].port, "--restarts", 1, "--reads", 1, "--cycle", "false")
+    message = run(*arguments, "-o", path, code=1)[0]["error"]["message"]
+    assert "--cycle 'false' ended with 1" in message
+    assert not path.exists()
+    assert "--resume" in run(*arguments, "-o", path, code=2)[0]["error"]["message"]
