@@ -273,8 +273,9 @@ def test_board(name):
 # ---------------------------------------------------------------------------------------------------------- the device
 
 
-def build_device(name, seed=SEED):
-    """Report of the device's build, refused or not; cached by content."""
+def build_device(name, seed=None):
+    """Report of the device's build, refused or not; cached by content. Without a seed, with the board's own."""
+    seed = board(name).budgets["pair"].seed if seed is None else seed
     try:
         return build(name, seed=seed, folder=BUILDS / f"{name}-pair-{seed}")
     except BuildFailed as failure:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ringpair_protocol import curve25519
 from ringpair_protocol.curve25519 import BASE_U, ORDER, PRIME, BadPoint, check_public_key, elligator2, x25519
 
+from protocol.tests.curve_vectors import ED25519_VECTORS, ITERATED, X25519_VECTORS
+
 SEEDS = st.binary(min_size=32, max_size=32)
 LOW_ORDER = [
     number.to_bytes(32, "little")
@@ -26,26 +28,13 @@ LOW_ORDER = [
 
 
 def test_x25519_of_rfc_7748() -> None:
-    """Section 5.2, the first two, and the iterated ones."""
-    for scalar, u, result in (
-        (
-            "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
-            "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
-            "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552",
-        ),
-        (
-            "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
-            "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
-            "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
-        ),
-    ):
+    """Section 5.2: the vectors, and a thousand rounds."""
+    for scalar, u, result in X25519_VECTORS:
         assert x25519(bytes.fromhex(scalar), bytes.fromhex(u)).hex() == result
-    scalar, u = BASE_U, BASE_U
-    for count in range(1, 1001):
-        scalar, u = x25519(scalar, u), scalar
-        if count == 1:
-            assert scalar.hex() == "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079"
-    assert scalar.hex() == "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"
+    k = u = BASE_U
+    for count in range(1, max(ITERATED) + 1):
+        k, u = x25519(k, u), k
+        assert k.hex() == ITERATED.get(count, k.hex())
 
 
 @pytest.mark.parametrize("point", LOW_ORDER, ids=bytes.hex)
@@ -82,27 +71,11 @@ def test_x25519_as_the_library(scalar: bytes, u: bytes) -> None:
         assert x25519(scalar, u) == theirs.exchange(X25519PublicKey.from_public_bytes(u))
 
 
-def test_ed25519_of_rfc_8032() -> None:
-    """Section 7.1, tests 1 and 2."""
-    for seed, key, message, signature in (
-        (
-            "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-            "",
-            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555"
-            "fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
-        ),
-        (
-            "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
-            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-            "72",
-            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-            "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
-        ),
-    ):
-        assert curve25519.public_key(bytes.fromhex(seed)).hex() == key
-        assert curve25519.sign(bytes.fromhex(seed), bytes.fromhex(message)).hex() == signature
-        assert curve25519.verify(bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature))
+@pytest.mark.parametrize(("seed", "key", "message", "signature"), ED25519_VECTORS)
+def test_ed25519_of_rfc_8032(seed: str, key: str, message: str, signature: str) -> None:
+    assert curve25519.public_key(bytes.fromhex(seed)).hex() == key
+    assert curve25519.sign(bytes.fromhex(seed), bytes.fromhex(message)).hex() == signature
+    assert curve25519.verify(bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature))
 
 
 @given(SEEDS, st.binary(max_size=300))
