@@ -24,6 +24,7 @@ from .asc import Bitstream
 from .blocks import cells_per_block, rams_per_block
 from .board import SEED, Board
 from .identity import Identity, check
+from .locks import Lock
 from .netlist import Netlist, ring_names
 from .report import BuildFailed, BuildReport
 
@@ -128,25 +129,14 @@ def build(
     seed = target.budgets[profile].seed if seed is None else seed
     quantizer = _packed(quantizer, profile)
     folder = Path(folder or Path("build") / f"{target.name}-{profile}")
-    folder.mkdir(parents=True, exist_ok=True)
-    progress("elaborating the design")
-    gateware_hash = _write_design(target, profile, top or partial(_shipped, quantizer), seed, folder)
-    bitstream = folder / f"{target.name}-{profile}.bin"
-    bitstream.unlink(missing_ok=True)
-    seconds = _run_tools(target, profile, seed, folder, progress)
-
-    progress("comparing the rings in the bitstream")
-    netlist = Netlist.read(folder / f"{NAME}.json")
-    identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
-    measured = json.loads((folder / f"{NAME}.timing").read_text())
-    report = _report(target, profile, seed, gateware_hash, bitstream, seconds, netlist, identity, measured)
-    report = replace(report, layout_version=quantizer.layout.version, sigma_ppm=quantizer.sigma_ppm)
-    report = replace(report, refused=judge(target, profile, report, netlist, identity))
-    bitstream.with_suffix(".json").write_text(report.to_json())
-    if report.refused:
-        raise BuildFailed(report)
-    shutil.copyfile(folder / f"{NAME}.bin", bitstream)
-    return report
+    lock = Lock(folder / f"{NAME}.lock")
+    if not lock.acquire():
+        progress(f"waiting for another build in {folder}")
+        lock.acquire(wait=True)
+    try:
+        return _build(target, profile, seed, quantizer, folder, top or partial(_shipped, quantizer), progress)
+    finally:
+        lock.release()
 
 
 def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, identity: Identity) -> list[str]:
@@ -175,6 +165,36 @@ def judge(target: Board, profile: str, report: BuildReport, netlist: Netlist, id
 
 
 # ------------------------------------------------------------------------------------------------------------- steps
+
+
+def _build(
+    target: Board,
+    profile: str,
+    seed: int,
+    quantizer: puf.Quantizer,
+    folder: Path,
+    top: Top,
+    progress: Callable[[str], None],
+) -> BuildReport:
+    """What `build` does, in a folder that nobody else works in."""
+    progress("elaborating the design")
+    gateware_hash = _write_design(target, profile, top, seed, folder)
+    bitstream = folder / f"{target.name}-{profile}.bin"
+    bitstream.unlink(missing_ok=True)
+    seconds = _run_tools(target, profile, seed, folder, progress)
+
+    progress("comparing the rings in the bitstream")
+    netlist = Netlist.read(folder / f"{NAME}.json")
+    identity = check(Bitstream.read(folder / f"{NAME}.asc"), target.floorplan)
+    measured = json.loads((folder / f"{NAME}.timing").read_text())
+    report = _report(target, profile, seed, gateware_hash, bitstream, seconds, netlist, identity, measured)
+    report = replace(report, layout_version=quantizer.layout.version, sigma_ppm=quantizer.sigma_ppm)
+    report = replace(report, refused=judge(target, profile, report, netlist, identity))
+    bitstream.with_suffix(".json").write_text(report.to_json())
+    if report.refused:
+        raise BuildFailed(report)
+    shutil.copyfile(folder / f"{NAME}.bin", bitstream)
+    return report
 
 
 def _packed(quantizer: puf.Quantizer | None, profile: str) -> puf.Quantizer:

@@ -14,6 +14,7 @@ from ringpair_boards.board import UP5K, Budget
 from ringpair_boards.build import BOARDS, PROFILES, SEED, Clocks, UnknownBoard, board, boards, build, judge
 from ringpair_boards.harness_top import RingHarness
 from ringpair_boards.identity import check
+from ringpair_boards.locks import Lock
 from ringpair_boards.netlist import Netlist
 from ringpair_boards.report import BuildFailed, BuildReport
 from ringpair_boards.top import top_of
@@ -187,6 +188,19 @@ class NoRings(RingHarness):
         m.submodules.tx = tx = io.Buffer("o", port.tx)
         m.d.sync += tx.o.eq(rx.i)
         return m
+
+
+def test_two_builds_in_one_folder(report, folder):
+    """The second one waits for the first."""
+    first, steps = Lock(folder / "top.lock"), []
+    assert first.acquire()
+
+    def progress(step):
+        steps.append(step)
+        first.release()
+
+    build("icebreaker", "characterize", folder=folder, top=RingHarness, progress=progress)
+    assert steps[0] == f"waiting for another build in {folder}"
 
 
 def test_clocks():

@@ -358,6 +358,8 @@ class Story:
         twin, way = self.twins[who], choose.number(0, 5)
         payload = bytes([Opcode.IMPORT]) + make_reset(self.entries[who])
         if way == 0:
+            while twin.waiting_ms():  # the press outlasts every wait
+                self.expire(who)
             twin.press(10.3)
         elif way == 1:
             arm(twin, choose)

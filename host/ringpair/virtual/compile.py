@@ -33,10 +33,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ringpair_boards.locks import Lock
+
 from ..errors import RingpairError
 from ..home import cache_folder
 from .gating import UnexpectedModelError, gated
-from .locks import Lock
 
 Progress = Callable[[str], None]
 """Called with the name of each slow step as it begins."""

@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ringpair_boards.locks import Lock
 from ringpair_protocol.nor import map_file, write_whole
 
 from ..errors import RingpairError, UsageError
 from ..home import BOARDS_FOLDER, home
-from .locks import Lock
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 

@@ -13,8 +13,9 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
+from ringpair_boards.locks import Lock
+
 from ..errors import TransportError
-from .locks import Lock
 
 Receive = Callable[[bytes], None]
 LIMIT = 1 << 16
