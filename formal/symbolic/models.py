@@ -1,4 +1,5 @@
-"""The symbolic models of PPAKE-1 for ProVerif, put together from parts, with the verdicts that they must get.
+"""The symbolic models for ProVerif, put together from parts, with the verdicts that they must get: those of PPAKE-1.
+Bindings and controllers' sessions are in `bindings`.
 
 Every tuple of a message, of the input of a tag and of the transcript is made from the tables of the protocol package,
 so a model cannot differ from the device in what is hashed or sent. A control is a model with one thing taken away;
@@ -6,14 +7,14 @@ there ProVerif must find an attack.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from string import Template
+from functools import partial
 
 from ringpair_protocol import derivations as kdf
 from ringpair_protocol import messages as msg
 
-FOLDER = Path(__file__).parent
+from . import bindings
+from .model import Model, group
+
 HEADERS = {msg.M1: "header_m1", msg.M2: "header_m2", msg.M3: "header_m3", msg.RESYNC: "header_resync"}
 FIELDS = {
     msg.M1: (("nonce_i", msg.NONCE_LENGTH), ("tag_1", msg.TAG_LENGTH)),
@@ -33,36 +34,13 @@ PAIRING = ("secret_initiator", "secret_responder", "agreement_responder", "impor
 HOLDS = dict.fromkeys(PROPERTIES[:10], True) | dict.fromkeys(PROPERTIES[10:], False)
 
 
-@dataclass(frozen=True)
-class Model:
-    """Parts, what is put into them, and what ProVerif must say of the queries, in their order; those that are not in
-    ``expected`` may come out either way."""
-
-    parts: tuple[str, ...]
-    queries: tuple[str, ...]
-    expected: Mapping[str, bool]
-    without: tuple[str, ...] = ()  # inputs that are left out of what is hashed
-    places: Mapping[str, str] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """The model as ProVerif reads it."""
-        values = {**derived(self.without), **self.places}
-        return "\n".join(
-            Template((FOLDER / part).read_text(encoding="utf-8")).substitute(values) for part in self.parts
-        )
-
-
-def group(*names: str) -> str:
-    return f"({', '.join(names)})"
-
-
 def hashed(row: kdf.Derivation, without: tuple[str, ...], **values: str) -> str:
     """The inputs of a derivation behind its key."""
     return group(*(values.get(name, name) for name, _ in row.inputs[1:] if name not in without))
 
 
-def derived(without: tuple[str, ...]) -> dict[str, str]:
-    """What comes from the protocol package."""
+def derived(without: tuple[str, ...] = (), **places: str) -> dict[str, str]:
+    """What comes from the protocol package, but for the inputs of hashes that a control leaves out, and its places."""
     chain_next, auth_key, session_root = (name for name, _ in kdf.EPOCH.outputs)
     tag_2, tag_3 = (name for name, _ in kdf.SESSION.outputs[:2])
     sent = {
@@ -98,43 +76,43 @@ def derived(without: tuple[str, ...]) -> dict[str, str]:
         names = [part for part, _ in FIELDS[header]]
         values[short] = group(name, *(sent[header].get(part, part) for part in names))
         values[f"take_{short}"] = group(f"={name}", *(f"{part}: bitstring" for part in names))
-    return values
+    return values | places
 
 
 CHOSEN = {"draw_nonce_i": "in(c, nonce_i: bitstring);", "draw_nonce_r": "in(c, nonce_r: bitstring);"}
 BROKEN = {"secret_initiator": False, "secret_responder": False}
 
 
-def handshake(world: str, expected: Mapping[str, bool], **options) -> Model:
-    return Model(("handshake.pv", "properties.pv", world), PROPERTIES, expected, **options)
+def handshake(world: str, expected: Mapping[str, bool], *without: str, **places: str) -> Model:
+    return Model(("handshake.pv", "properties.pv", world), PROPERTIES, expected, partial(derived, without, **places))
+
+
+def looks_random(holds: bool, **places: str) -> Model:
+    parts = ("handshake.pv", "random_looking.pv")
+    return Model(parts, ("equivalent",), {"equivalent": holds}, partial(derived, **places))
+
+
+def pairing(expected: Mapping[str, bool], **places: str) -> Model:
+    return Model(("handshake.pv", "pairing.pv"), PAIRING, expected, partial(derived, **places))
 
 
 MODELS = {
     "handshake": handshake("world.pv", HOLDS),
     "chosen_nonces": handshake(
-        "world_chosen_nonces.pv",
-        dict.fromkeys(PROPERTIES[:5], True) | {"accepts_at_all": False},
-        places=CHOSEN,
+        "world_chosen_nonces.pv", dict.fromkeys(PROPERTIES[:5], True) | {"accepts_at_all": False}, **CHOSEN
     ),
-    "random_looking": Model(("handshake.pv", "random_looking.pv"), ("equivalent",), {"equivalent": True}),
-    "unlinkable": Model(("handshake.pv", "unlinkable.pv"), ("equivalent",), {"equivalent": True}),
-    "pairing": Model(
-        ("handshake.pv", "pairing.pv"), PAIRING, dict.fromkeys(PAIRING[:4], True) | {"accepts_at_all": False}
-    ),
+    "random_looking": looks_random(True),
+    "unlinkable": Model(("handshake.pv", "unlinkable.pv"), ("equivalent",), {"equivalent": True}, derived),
+    "pairing": pairing(dict.fromkeys(PAIRING[:4], True) | {"accepts_at_all": False}),
+    **bindings.MODELS,
     # controls
     "no_erasure": handshake("world_no_erasure.pv", BROKEN),
     "key_known": handshake("world_key_known.pv", BROKEN | {"agreement_initiator": False, "agreement_responder": False}),
     "seized_early": handshake("world_seized_early.pv", BROKEN),
-    "no_direction": handshake("world.pv", {"no_unknown_key_share": False}, without=("direction",)),
-    "linked_by_old_key": Model(
-        ("handshake.pv", "random_looking.pv"),
-        ("equivalent",),
-        {"equivalent": False},
-        places={"seized": "(chain_next(ck_0), auth_key(ck_0))"},
-    ),
-    "registry_keeps_keys": Model(
-        ("handshake.pv", "pairing.pv"), PAIRING, BROKEN, places={"registry_later": "(wrap_A, wrap_B)"}
-    ),
+    "no_direction": handshake("world.pv", {"no_unknown_key_share": False}, "direction"),
+    "linked_by_old_key": looks_random(False, seized="(chain_next(ck_0), auth_key(ck_0))"),
+    "registry_keeps_keys": pairing(BROKEN, registry_later="(wrap_A, wrap_B)"),
+    **bindings.CONTROLS,
 }
 """Those from ``no_erasure`` on are controls."""
 CONTROLS = tuple(MODELS)[tuple(MODELS).index("no_erasure") :]
