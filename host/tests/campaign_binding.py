@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
+from contextlib import suppress
 
 from cpace import CPace, CPaceRole
 from ringpair.controller import LibraryCurve
 from ringpair_protocol import binding, cpace, curve25519
 from ringpair_protocol.admin import Code, Pin, Role
-from ringpair_protocol.controller import BindingRun, OpeningRun, open_session
+from ringpair_protocol.controller import OPENING_TRIES, BindingRun, NotTheDevice, OpeningRun, open_session
 from ringpair_protocol.curve25519 import PRIME, BadPoint
 from ringpair_protocol.messages import B1, B3, B3_FIRST, DATA, S1, S3, SWITCH
 
@@ -38,14 +39,13 @@ class Fuzzer:
         if header in (B1, B3):
             run = BindingRun(service("car"), self.board.id, self.pin, CURVE)
             return run.b1() if header == B1 else run.b3(self.board.answer(run.b1()))
-        opening = OpeningRun(service("phone"), self.key, CURVE)
         if header == S1:
-            return opening.s1()
-        while True:  # the hint may fit the other record
-            try:
+            return OpeningRun(service("phone"), self.key, CURVE).s1()
+        for _ in range(OPENING_TRIES):
+            opening = OpeningRun(service("phone"), self.key, CURVE)
+            with suppress(NotTheDevice):  # the hint has fitted the other record
                 return opening.s3(self.board.answer(opening.s1()))[0]
-            except Exception:
-                opening = OpeningRun(service("phone"), self.key, CURVE)
+        raise AssertionError(f"{OPENING_TRIES} hints for the phone fitted the other record only")
 
     def altered(self, message: bytes) -> tuple[str, bytes]:
         """What somebody makes of it, and how."""

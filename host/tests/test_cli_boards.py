@@ -32,19 +32,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("RINGPAIR_HOME", str(tmp_path))
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command; JSON object and standard error."""
-
-    def run(*arguments, code=0):
-        capsys.readouterr()
-        assert main([*map(str, arguments), "--json"]) == code, capsys.readouterr().err
-        out, err = capsys.readouterr()
-        return json.loads(out), err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def report():
     """The characterization gateware for the iCEBreaker, built once and cached by content."""

@@ -51,7 +51,7 @@ def test_x25519_vectors(does, scalar, point, expected):
 
 
 def test_x25519_iterated(does):
-    """The first round; `make campaign` goes through a thousand."""
+    """The first round; the campaign `curve-engine` goes through a thousand."""
     assert does.x25519(bytes32(9), bytes32(9)).hex() == ITERATED[1]
 
 
