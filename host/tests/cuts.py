@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ringpair_protocol.admin import DeviceStateCode, Opcode, PeerState, Status
+from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, PeerState, Status
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_reset, make_revocation, start_enrollment
 from ringpair_protocol.records import DEVICE_BASE, DEVICE_JOURNAL, PEER_BASE, SLOTS_PER_SECTOR, STORE_END
 
@@ -124,17 +124,22 @@ def enrollment_over_leftovers() -> Attempt:
 
 
 def reset() -> Attempt:
-    """The plain record goes first: what was there cannot be opened any more, and the next enrollment erases it."""
+    """The plain record goes first: what was there cannot be opened any more, and the next enrollment erases it. If the
+    erase has taken a few of its bits only, no key opens it, and the button finishes the reset."""
     twin, (far, _) = scene(2, sessions=3)
 
     def check() -> None:
-        if state(twin) is DeviceStateCode.FACTORY:
-            assert twin.peer(far.start()) == []
-            works_anew(twin, twin.enroll())
-            rest = bytes(twin.device.flash[PEER_BASE + 0x4000 :])
-            assert rest == BLANK[-len(rest) :], "the second pairing is gone, too"
-        else:
-            recovers(twin, far)
+        if state(twin) is not DeviceStateCode.FACTORY:
+            if twin.admin(bytes([Opcode.CONNECT, 0, Carrier.WIRE]))[0] == Code.OK:
+                twin.command(Opcode.DISCONNECT)
+                recovers(twin, far)
+                return
+            twin.press(10.3)
+            assert state(twin) is DeviceStateCode.FACTORY
+        assert twin.peer(far.start()) == []
+        works_anew(twin, twin.enroll())
+        rest = bytes(twin.device.flash[PEER_BASE + 0x4000 :])
+        assert rest == BLANK[-len(rest) :], "the second pairing is gone, too"
 
     return Attempt(twin, bytes([Opcode.IMPORT]) + make_reset(twin.entry), check)
 

@@ -55,6 +55,12 @@ def test_cut_at_the_end_of_an_enrollment(number: int) -> None:
     cut("enrollment", PROGRAM, number, 0.6)
 
 
+@pytest.mark.parametrize("fraction", [0.035, 0.2])
+def test_cut_early_in_a_reset(fraction: float) -> None:
+    """Few bits of the plain record have gone, or so many that none is left to be read."""
+    cut("factory reset", ERASE, 1, fraction)
+
+
 @pytest.mark.slow
 def test_cut_everywhere() -> None:
     """Before and behind every flash command of every operation, and at two random moments inside."""
