@@ -111,7 +111,7 @@ class Model(DeviceModel):
 
     def _random(self) -> bytes:
         self._require_noise()
-        return self.draws.pop(0)
+        return self.draws.pop(0) if self.draws else bytes(32)  # nothing was sent that would show what was drawn
 
 
 class Twin:
@@ -134,11 +134,14 @@ class Twin:
         The two; ``model`` is another one after each power-up.
     admin_out, peer_out
         Payloads of the last step.
+    patience
+        Cycles that a step may take.
     """
 
     profile: ClassVar[Profile] = Profile.PAIR
     jedec_id: ClassVar[int] = JEDEC
     blank: ClassVar[bytes] = BLANK
+    patience = 6 * CLOCK_HZ
 
     def __init__(self, seed: int = 1, flash: bytes | None = None, counts: list[int] | None = None, **parameters: int):
         self.seed = seed
@@ -177,6 +180,7 @@ class Twin:
             self.device.power_off()
             self.device.power_on()
         self._pad_at: int | None = None
+        self.chip.cut_power()
         self.chip.memory[:] = self.device.flash  # what a cut has left is not for the model to guess
         self._decoders = frames.Decoder(), frames.Decoder()
         ring_puf = RingPuf(lambda: self.counts, QUANTIZER, BUDGET)
@@ -336,9 +340,10 @@ class Twin:
         return self._scratchpad()[field.address : field.end]
 
     # ------------------------------------------------------------------ inside
-    def _run_device(self, limit: int = 6 * CLOCK_HZ) -> None:
+    def _run_device(self, limit: int = 0) -> None:
         """Run until the device has nothing to do any more, and take what it has sent."""
         device, status, found = self.device, self.device.status, ([], [])
+        limit = max(limit, self.patience)
         end, calm, phase = status.cycle + limit, 0, 0
         while calm < CALM:
             before, worked = status.phase_cycles[TRNG_PHASE], status.cycle - status.phase_cycles[0]

@@ -23,7 +23,7 @@ from ringpair.virtual import (
     gating,
 )
 from ringpair.virtual.silicon import rings_of
-from ringpair_protocol.nor import NorFlash
+from ringpair_protocol.nor import NorFlash, Worn
 from ringpair_protocol.puf import PLACES, place_of, ring_number
 
 from host.tests.designs.boards import flash, flash_command, library, program, ring_counts
@@ -170,6 +170,62 @@ def test_flash_is_that_of_the_reference_model(through_logic):
         assert (device.status.programs, device.status.erases) == (model.programs, model.erases)
         assert model.programs > 20
         assert model.erases > 10
+
+
+def test_worn_flash_is_that_of_the_reference_model():
+    """Bits that an erase or a program leaves as they are, and an operation that never ends."""
+    chip = FlashParameters(size=1 << 16, asleep=False)
+    rng = random.Random(5)
+    model = NorFlash(bytearray(b"\xff" * (1 << 16)), jedec=chip.jedec.to_bytes(3, "big"))
+    with SimulatedDevice(library(), Parameters(flash=chip)) as device:
+
+        def both(*step):
+            assert flash(device, *step) == model.command(*step)
+
+        def write(command):
+            both(b"\x06", 0)
+            both(command, 0)
+            device.settle()
+            model.advance(1e6)
+            assert device.flash == model.memory
+
+        for erase in (True, False):
+            for _ in range(3):
+                start = rng.randrange(0x3000)
+                addresses, mask = range(start, start + rng.choice((1, 700))), rng.randrange(1, 256)
+                device.wear_flash(addresses, mask, erase=erase)
+                model.worn.append(Worn(addresses, mask, erase))
+        for page in range(0, 0x3000, 256):
+            write(b"\x02" + page.to_bytes(3, "big") + bytes(256))
+        for sector in range(0, 0x3000, 4096):
+            write(b"\x20" + sector.to_bytes(3, "big"))
+        assert len(set(device.flash[:0x3000])) >= 4, "neither all zero nor blank"
+        for works in (False, True):
+            device.hang_flash(2, works=works)
+            model.hang(2, works=works)
+            write(b"\x02\x00\x40\x00" + bytes(20))
+            both(b"\x06", 0)
+            both(b"\x02\x00\x50\x00" + bytes(20), 0)
+            device.run(1_000_000)
+            model.advance(1e9)
+            for step in [(b"\x05", 1), (b"\x9f", 3), (b"\x03\x00\x50\x00", 4), (b"\x04", 0), (b"\x05", 1)]:
+                both(*step)
+            assert device.status.flash_busy
+            device.power_off()
+            device.power_on()
+            model.cut_power()
+            assert device.flash == model.memory
+            assert device.flash[0x5000] == (0 if works else 0xFF)
+        device.replace_flash()
+        model.worn.clear()
+        write(b"\x20\x00\x00\x00")
+        assert bytes(device.flash[:4096]) == b"\xff" * 4096
+
+
+@pytest.mark.parametrize(("addresses", "mask"), [(range(0), 1), (range(0, 9, 2), 1), (range(1), 0), (range(1), 256)])
+def test_refuses_wear_that_is_none(device, addresses, mask):
+    with pytest.raises(ValueError, match="expected addresses without gaps and a mask"):
+        device.wear_flash(addresses, mask, erase=True)
 
 
 def test_flash_powers_up_asleep():

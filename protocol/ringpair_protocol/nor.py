@@ -12,6 +12,7 @@ import random
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 PAGE = 256
 """Bytes of a page: a program command wraps around within it."""
@@ -42,6 +43,14 @@ STATUS_BUSY = 0x01
 STATUS_WRITE_ENABLED = 0x02
 
 
+class Worn(NamedTuple):
+    """Bits of the bytes at these addresses that an erase, or else a program, leaves as they are."""
+
+    addresses: range
+    mask: int
+    erase: bool
+
+
 class NorFlash:
     """One flash chip, seen from its pins a byte at a time.
 
@@ -62,6 +71,11 @@ class NorFlash:
         Of what a power cut leaves.
     program_us, erase_us : int
         Busy times in microseconds.
+
+    Attributes
+    ----------
+    worn : list of Worn
+        What does not change any more; see also `hang`.
     """
 
     def __init__(
@@ -86,6 +100,8 @@ class NorFlash:
         self.erases = 0
         self.programs = 0
         self.now_us = 0.0
+        self.worn: list[Worn] = []
+        self._hangs = 0, False
         self._random = random.Random(seed)
         self._change: tuple[int, bytes] | None = None  # what is under way: address and bytes afterwards
         self._selected = self._asleep = self._write_enabled = False
@@ -161,6 +177,10 @@ class NorFlash:
         self.deselect()
         return got
 
+    def hang(self, number: int = 1, *, works: bool) -> None:
+        """The n-th program or erase from now does its work or not, and keeps the chip busy until the power goes."""
+        self._hangs = self.programs + self.erases + number, works
+
     # ------------------------------------------------------------------------------------------------------ time
 
     @property
@@ -235,11 +255,11 @@ class NorFlash:
         elif command == Command.POWER_DOWN:
             self._asleep = True
         elif command == Command.PAGE_PROGRAM and len(sent) > 4 and self._write_enabled:
-            self._start(*self._programmed(self._address(sent), sent[4:], dropped), self.program_us)
             self.programs += 1
+            self._start(*self._programmed(self._address(sent), sent[4:], dropped), self.program_us, False)
         elif command == Command.SECTOR_ERASE and len(sent) == 4 and not dropped and self._write_enabled:
-            self._start(self._address(sent) // SECTOR * SECTOR, b"\xff" * SECTOR, self.erase_us)
             self.erases += 1
+            self._start(self._address(sent) // SECTOR * SECTOR, b"\xff" * SECTOR, self.erase_us, True)
 
     def _programmed(self, address: int, data: bytes, dropped: int) -> tuple[int, bytes]:
         """Page after programming `data`; it wraps around within the page, `dropped` bytes went before it."""
@@ -249,10 +269,25 @@ class NorFlash:
             page[offset % PAGE] &= byte
         return start, bytes(page)
 
-    def _start(self, address: int, new: bytes, microseconds: int) -> None:
+    def _start(self, address: int, new: bytes, microseconds: int, erase: bool) -> None:
+        new = self._worn(address, new, erase)
         self._change = address, new
         self._busy_until = self.now_us + microseconds
+        last, works = self._hangs
+        if last == self.programs + self.erases:
+            self._change, self._busy_until = None, float("inf")
+            if works:
+                self._apply(address, new)
         self.advance(0)
+
+    def _worn(self, start: int, new: bytes, erase: bool) -> bytes:
+        """What an erase or program makes of it in the bytes that are worn."""
+        left = bytearray(new)
+        for worn in self.worn:
+            if worn.erase is erase:
+                for at in range(max(start, worn.addresses.start), min(start + len(new), worn.addresses.stop)):
+                    left[at - start] = left[at - start] & ~worn.mask | self.memory[at] & worn.mask
+        return bytes(left)
 
     def _apply(self, start: int, new: bytes) -> None:
         self.memory[start : start + len(new)] = new

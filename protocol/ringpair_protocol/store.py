@@ -10,13 +10,16 @@ data) is a program command inside one page, R a read, E the erasure of a sector;
     tidy     load; if there is a live slot, W(zeros) over every other slot read, torn ones too, in the order of reading.
              At power-up, or as soon as the PUF key can be made again: never because of a message of the peer.
     commit   1. W(slot[k+1], new), R, compare.      Left out if slot[k] is not the last written one, or k = 47.
-             2. If that was left out or the comparison failed: in the next sector, E, W(header), W(slot 0, new), R both,
-                compare; on failure in the one after it, and so on, but never in the live sector.
+             2. If that was left out or the comparison failed: in the next sector, E, W(header), R, compare, W(slot 0,
+                new), R, compare; on failure in the one after it, and so on, but never in the live sector.
              3. W(old slot, zeros).
              4. W(slot[k-1], zeros) if it is not all zeros: tidy has not been here, and would not look there any more.
-             A failed comparison is followed by W(zeros) over the slot that failed, at once.
-    create   E sectors 1, 2, 3, then as 2. from sector 0 on.
+             A slot that fails its comparison is zeroed at once.
+    create   E sectors 1, 2, 3, then as 2. from sector 0 on; sector 3 is not tried.
     revoke   W(live slot, zeros).
+
+    Zeros of tidy, of 3. and of revoke are compared, too. If they are not there, the rest is done all the same, and then
+    it is told.
 
 A power cut anywhere leaves the old slot or the new one live, never none and never a mixture. A torn slot may hold a
 readable beginning of a chain key: this is why it is zeroed and not only ignored.
@@ -66,15 +69,20 @@ class NorPort:
         self.chip = chip
 
     def read(self, address: int, length: int, /) -> bytes:
-        return bytes(self.chip.memory[address : address + length])
+        return b"\xff" * length if self.chip.busy else bytes(self.chip.memory[address : address + length])
 
     def program(self, address: int, data: bytes, /) -> None:
         self.start_program(address, data)
-        self.chip.advance(self.chip.program_us)
+        self._wait(self.chip.program_us)
 
     def erase(self, address: int, /) -> None:
         self.start_erase(address)
-        self.chip.advance(self.chip.erase_us)
+        self._wait(self.chip.erase_us)
+
+    def _wait(self, microseconds: int) -> None:
+        self.chip.advance(microseconds)
+        if self.chip.busy:
+            raise FlashFailed("the flash does not get ready: replace it")
 
     def start_program(self, address: int, data: bytes) -> None:
         """Only begin, so that power may be cut while the chip is busy."""
@@ -89,7 +97,7 @@ class NorPort:
 
 
 class FlashFailed(Exception):
-    """The flash did not keep what was written; the slot that was live still is."""
+    """The flash did not keep what was written, or does not get ready; the slot that was live still is."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +161,15 @@ class Journal(Generic[T]):
         return found
 
     def tidy(self, unseal: Callable[[bytes, bytes], tuple[int, T]]) -> None:
-        """Load, and zero what else was left behind; nothing if no slot unseals."""
+        """Load, and zero what else was left behind; nothing if no slot unseals.
+
+        Raises
+        ------
+        FlashFailed
+            Not all of it is zero now.
+        """
         if self.load(unseal) is not None:
-            for place in self._others:
-                if place != self.live:
-                    self._zero(place)
+            self._retire(*(place for place in self._others if place != self.live))
 
     def commit(self, slot: bytes) -> None:
         """Replace the live slot.
@@ -165,7 +177,8 @@ class Journal(Generic[T]):
         Raises
         ------
         FlashFailed
-            No sector took the new slot; the old one is untouched.
+            No sector took the new slot, and the old one is untouched; or the new slot is live, and the old one
+            not all zero.
         """
         old = self._require_live()
         places = [Place((old.sector + k) % JOURNAL_SECTORS, 0) for k in range(1, JOURNAL_SECTORS)]
@@ -173,10 +186,12 @@ class Journal(Generic[T]):
             places.insert(0, Place(old.sector, old.slot + 1))
             self._last += 1
         self.live = self._write(slot, places)
-        self._zero(old)
-        before = Place(old.sector, old.slot - 1)
-        if before in self._others and any(self.flash.read(self._address(before), self.slot_length)):
-            self._zero(before)
+        try:
+            self._retire(old)
+        finally:
+            before = Place(old.sector, old.slot - 1)
+            if before in self._others and any(self.flash.read(self._address(before), self.slot_length)):
+                self._zero(before)
 
     def create(self, header: bytes, slot: bytes) -> None:
         """Begin anew, whatever lies there.
@@ -191,12 +206,18 @@ class Journal(Generic[T]):
         for sector in range(1, JOURNAL_SECTORS):
             self.flash.erase(self._sector(sector))
         self.live, self.header = None, header
-        self.live = self._write(slot, [Place(sector, 0) for sector in range(JOURNAL_SECTORS)])
+        self.live = self._write(slot, [Place(sector, 0) for sector in range(JOURNAL_SECTORS - 1)])
 
     def revoke(self) -> None:
-        """Zero the live slot; after ``load``, nothing that unseals is left."""
-        self._zero(self._require_live())
-        self.live = None
+        """Zero the live slot; after ``load``, nothing that unseals is left.
+
+        Raises
+        ------
+        FlashFailed
+            Not all of it is zero now.
+        """
+        live, self.live = self._require_live(), None
+        self._retire(live)
 
     def last_header(self) -> bytes | None:
         """Header of the first sector that has one: whom this journal is, or was, about."""
@@ -215,13 +236,24 @@ class Journal(Generic[T]):
             if place.slot == 0:
                 self.flash.erase(sector)
                 self.flash.program(sector, self.header)
+                if self.flash.read(sector, HEADER_LENGTH) != self.header:
+                    continue
             self.flash.program(address, slot)
-            header_kept = place.slot != 0 or self.flash.read(sector, HEADER_LENGTH) == self.header
-            if header_kept and self.flash.read(address, self.slot_length) == slot:
+            if self.flash.read(address, self.slot_length) == slot:
                 self._last = place.slot
                 return place
             self._zero(place)
         raise FlashFailed(f"none of {len(places)} places at {self.base:#08x} kept the slot: replace the flash")
+
+    def _retire(self, *places: Place) -> None:
+        """Zero slots, and look whether they are."""
+        left = []
+        for place in places:
+            self._zero(place)
+            if any(self.flash.read(self._address(place), self.slot_length)):
+                left.append(place)
+        if left:
+            raise FlashFailed(f"{len(left)} old slots at {self.base:#08x} are not all zero: replace the flash")
 
     def _zero(self, place: Place) -> None:
         self.flash.program(self._address(place), bytes(self.slot_length))

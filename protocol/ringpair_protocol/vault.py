@@ -35,7 +35,7 @@ from .records import (
     seal_peer,
 )
 from .records import DEVICE_JOURNAL as DEVICE_JOURNAL_BASE
-from .store import Flash, FlashFailed, Journal
+from .store import Flash, FlashFailed, Journal, wipe
 
 HARDWARE = Code.PUF_FAILED
 """Status codes from here on tell of a failure of the device."""
@@ -133,6 +133,7 @@ class Vault:
         self.device_id = bytes(ID_LENGTH)
         """Known once the key was made, for STATUS; zero in the factory state."""
         self._keys: Keyring | None = None
+        self._state = self._read_state()
 
     @property
     def flash(self) -> Flash:
@@ -141,7 +142,11 @@ class Vault:
         return self._flash
 
     def state(self) -> DeviceStateCode:
-        """What the plain record says. A version byte other than 1 was never finished: factory state."""
+        """What the plain record said at power-up, or when it was written or erased since."""
+        return self._state
+
+    def _read_state(self) -> DeviceStateCode:
+        """A version byte other than 1 was never finished: factory state."""
         if self._flash is None:
             return DeviceStateCode.NO_FLASH
         if self._flash.read(DEVICE_BASE, 1) != bytes([RECORD_VERSION]):
@@ -186,12 +191,41 @@ class Vault:
             ``FLASH_FAILED``, or ``PUF_FAILED`` if a new read does not give the key: the device stays in the factory
             state.
         """
+        try:
+            with _flash_failures():
+                plain.write(self.flash)
+            keys = self._regenerate()
+            with _flash_failures():
+                keys.begin(wrap_key)
+                self.flash.program(DEVICE_BASE, bytes([RECORD_VERSION]))
+            self._state = self._read_state()
+        finally:
+            if self._state is DeviceStateCode.FACTORY:
+                self.device_id = bytes(ID_LENGTH)
+
+    def clear_journals(self) -> None:
+        """Before an enrollment: whatever lies in the journals goes.
+
+        Raises
+        ------
+        Refused
+            ``FLASH_FAILED``: the flash does not get ready.
+        """
         with _flash_failures():
-            plain.write(self.flash)
-        keys = self._regenerate()
+            wipe(self.flash, plain_record=False, controllers=self._controllers)
+
+    def reset(self) -> None:
+        """Everything goes; until the next power-up the device is in the factory state whatever the flash has kept.
+
+        Raises
+        ------
+        Refused
+            ``FLASH_FAILED``: the flash does not get ready.
+        """
+        flash, self._state, self.device_id = self.flash, DeviceStateCode.FACTORY, bytes(ID_LENGTH)
+        self.close()
         with _flash_failures():
-            keys.begin(wrap_key)
-            self.flash.program(DEVICE_BASE, bytes([RECORD_VERSION]))
+            wipe(flash, controllers=self._controllers)
 
     def close(self) -> None:
         """The end of an operation: keys are gone."""
@@ -297,9 +331,14 @@ class Keyring:
 
     def tidy(self) -> None:
         """Zero what a cut left beside a live slot; afterwards ``Refused`` if the device's own journal is damaged."""
-        self._device.tidy(self._open_device)
-        for journal in self._peers:
-            journal.tidy(self._open_peer)
+        failed = None
+        for journal, unseal in ((self._device, self._open_device), *((peer, self._open_peer) for peer in self._peers)):
+            try:
+                journal.tidy(unseal)
+            except FlashFailed as error:
+                failed = error
+        if failed:
+            raise Refused(Code.FLASH_FAILED) from failed
         self.device()
 
     def _open_device(self, _: bytes, slot: bytes) -> tuple[int, DeviceState]:
@@ -374,7 +413,8 @@ class Keyring:
     def remove(self, number: int) -> None:
         """Zero a live pairing that has been loaded, and an older epoch of it that a cut may have left behind."""
         while self._peers[number].live is not None:
-            self._peers[number].revoke()
+            with _flash_failures():
+                self._peers[number].revoke()
             self.load(number)
 
     def _kek(self, header: bytes) -> bytes:

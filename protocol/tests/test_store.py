@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ringpair_protocol.ascon import WrongTag
+from ringpair_protocol.nor import Worn
 from ringpair_protocol.records import (
     DEVICE_BASE,
     DEVICE_HEADER,
@@ -234,6 +235,7 @@ def test_worn_slots_are_passed_over(start: int) -> None:
         flash.worn = set(tries[:bad])
         if bad < len(tries):
             commit(flash, start + 1)
+            flash.worn = set()
             assert number_in(flash) == start + 1
             continue
         flash.log.clear()
@@ -256,6 +258,27 @@ def test_worn_header_is_passed_over() -> None:
     assert book.live is not None
     assert book.live.sector == 2
     assert number_in(flash) == 48
+
+
+def test_old_slot_that_does_not_become_zero_is_told() -> None:
+    """The new one is live all the same; so is what a load finds when nothing can be tidied up."""
+    flash = filled(5)
+    flash.chip.worn = [Worn(range(place(0, 5) + 20, place(0, 5) + 21), 0xFF, erase=False)]
+    with pytest.raises(FlashFailed, match=r"1 old slots at 0x[0-9a-f]+ are not all zero"):
+        commit(flash, 6)
+    book = journal(flash)
+    with pytest.raises(FlashFailed):
+        book.tidy(unseal)
+    found = book.load(unseal)
+    assert found is not None
+    assert found[0] == 6
+    commit(flash, 7)
+    assert number_in(flash) == 7
+    flash.chip.worn = [Worn(range(place(0, 7) + 20, place(0, 7) + 21), 0xFF, erase=False)]
+    book.load(unseal)
+    with pytest.raises(FlashFailed):
+        book.revoke()
+    assert book.load(unseal) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["before", "during"])), max_size=12), st.integers(0, 99))

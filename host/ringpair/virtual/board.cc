@@ -366,6 +366,22 @@ void board_cut_in_erase(Board *b, uint64_t n, double fraction)
     b->cut_fraction = fraction;
 }
 
+// From now on, `erase` or a program does not change these bits of the flash; none of them with an empty range.
+void board_flash_wear(Board *b, uint32_t start, uint32_t end, uint32_t mask, uint32_t erase)
+{
+    if (start < end)
+        b->flash.worn.push_back({start, end, uint8_t(mask), erase != 0});
+    else
+        b->flash.worn.clear();
+}
+
+// The n-th program or erase from now (n >= 1) never ends, whether it does its work or not, until the power goes.
+void board_flash_hang(Board *b, uint64_t n, uint32_t works)
+{
+    b->flash.hangs_at = b->flash.programs + b->flash.erases + n;
+    b->flash.works = works != 0;
+}
+
 void board_ring_model(Board *b, const double *mean, const double *white, const double *slow, double memory)
 {
     memcpy(b->rings.mean, mean, sizeof b->rings.mean);

@@ -253,6 +253,22 @@ class SimulatedDevice:
         """The flash's bytes, in place: writing here is an attack on the chip."""
         return memoryview(self._memory).cast("B")
 
+    def wear_flash(self, addresses: range, mask: int = 0xFF, *, erase: bool) -> None:
+        """From now on an erase (or else a program) leaves these bits of the bytes at these addresses as they are."""
+        if not (len(addresses) and addresses.step == 1 and 0 < mask < 256):
+            raise ValueError(f"expected addresses without gaps and a mask 1..255, got {addresses} and {mask}")
+        self._native.board_flash_wear(self._handle, addresses.start, addresses.stop, mask, erase)
+
+    def hang_flash(self, number: int = 1, *, works: bool) -> None:
+        """The ``number``-th program or erase from now never ends, whether it does its work or not, until power-off."""
+        if number < 1:
+            raise ValueError(f"expected an operation counted from 1, got {number}")
+        self._native.board_flash_hang(self._handle, number, works)
+
+    def replace_flash(self) -> None:
+        """Another chip with the same content, on which everything works."""
+        self._native.board_flash_wear(self._handle, 0, 0, 0, False)
+
     def events(self) -> list[Event]:
         """Take the event log, oldest first."""
         result: list[Event] = []

@@ -83,6 +83,8 @@ _FUNCTIONS = {
     "board_cut_at": (None, [c_void_p, c_uint64]),
     "board_cut_in_program": (None, [c_void_p, c_uint64, c_double]),
     "board_cut_in_erase": (None, [c_void_p, c_uint64, c_double]),
+    "board_flash_wear": (None, [c_void_p, *[c_uint32] * 4]),
+    "board_flash_hang": (None, [c_void_p, c_uint64, c_uint32]),
     "board_ring_model": (None, [c_void_p, *[POINTER(c_double)] * 3, c_double]),
     "board_ring_table": (None, [c_void_p, POINTER(c_double), c_uint32]),
     "board_noise_source": (None, [c_void_p, c_double, c_double]),

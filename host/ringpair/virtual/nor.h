@@ -2,7 +2,8 @@
 //
 // Programs only clear bits, erases only set them, and both take their time: while one runs the bits change one after
 // the other in random order, so that a power cut at any cycle leaves what a real part may leave. The content is the
-// caller's memory (usually a mapped file), so that nothing is lost when the process is killed.
+// caller's memory (usually a mapped file), so that nothing is lost when the process is killed. What a worn part does
+// wrong can be set: bits that do not change any more, and an operation that never ends.
 #pragma once
 #include "noise.h"
 #include <cstring>
@@ -18,6 +19,13 @@ struct NorParameters {
     uint32_t asleep;        // powers up in power-down, as iCE40 leaves its flash after configuration
 };
 
+// Bits of the bytes from `start` up to `end` that an erase, or a program, leaves as they are.
+struct Worn {
+    uint32_t start, end;
+    uint8_t mask;
+    bool erase;
+};
+
 struct Nor {
     enum Command : uint8_t {
         PAGE_PROGRAM = 0x02, READ = 0x03, WRITE_DISABLE = 0x04, READ_STATUS = 0x05, WRITE_ENABLE = 0x06,
@@ -30,6 +38,9 @@ struct Nor {
     uint8_t *memory;
     uint64_t now = 0, next_change = NEVER; // next cycle at which the running operation changes something
     uint64_t programs = 0, erases = 0, started = 0, ends = 0;
+    std::vector<Worn> worn;
+    uint64_t hangs_at = 0; // ordinal of the operation that never ends, 0 for none; power-off ends it
+    bool works = false;    // whether that one does what it should
 
     Nor(const NorParameters &p, uint8_t *m) : parameters(p), memory(m) { power_on(); }
 
@@ -155,7 +166,7 @@ struct Nor {
         for (uint32_t i = 0; i < PAGE; i++)
             if (written[i]) {
                 count++;
-                collect(base + i, memory[base + i] & ~page[i]);
+                collect(base + i, memory[base + i] & ~page[i], false);
             }
         programs++;
         start(parameters.program_first + ((count - 1) * uint64_t(parameters.program_next) >> 8), generator);
@@ -166,20 +177,27 @@ struct Nor {
         uint32_t base = address & ~(size - 1) & (parameters.size - 1);
         changes.clear();
         for (uint32_t i = 0; i < size; i++)
-            collect(base + i, uint8_t(~memory[base + i]));
+            collect(base + i, uint8_t(~memory[base + i]), true);
         erases++;
         start(cycles, generator);
     }
 
-    void collect(uint32_t at, uint8_t mask)
+    void collect(uint32_t at, uint8_t mask, bool erasing)
     {
+        for (const Worn &w : worn)
+            if (w.erase == erasing && w.start <= at && at < w.end)
+                mask &= uint8_t(~w.mask);
         for (uint32_t bit = 0; bit < 8; bit++)
             if (mask >> bit & 1)
                 changes.push_back(at * 8 + bit);
     }
 
+    bool hangs() const { return hangs_at && programs + erases == hangs_at; }
+
     void start(uint64_t cycles, Generator &generator)
     {
+        if (hangs() && !works)
+            changes.clear();
         for (size_t i = changes.size(); i > 1; i--) { // Fisher-Yates
             size_t j = generator.below(uint32_t(i));
             uint32_t other = changes[j];
@@ -203,7 +221,9 @@ struct Nor {
             uint32_t bit = changes[changed++];
             memory[bit >> 3] ^= uint8_t(1u << (bit & 7));
         }
-        if (now >= ends) {
+        if (now >= ends && hangs())
+            next_change = NEVER - 1; // busy, and nothing will change
+        else if (now >= ends) {
             write_enabled = false;
             next_change = NEVER;
         } else
