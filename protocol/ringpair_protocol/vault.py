@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from . import derivations as kdf
 from . import puf as rings
@@ -37,6 +37,7 @@ from .records import (
 from .records import DEVICE_JOURNAL as DEVICE_JOURNAL_BASE
 from .store import Flash, FlashFailed, Journal, wipe
 
+T = TypeVar("T")
 HARDWARE = Code.PUF_FAILED
 """Status codes from here on tell of a failure of the device."""
 PeerSlot = tuple[bytes, bytes]
@@ -331,14 +332,9 @@ class Keyring:
 
     def tidy(self) -> None:
         """Zero what a cut left beside a live slot; afterwards ``Refused`` if the device's own journal is damaged."""
-        failed = None
-        for journal, unseal in ((self._device, self._open_device), *((peer, self._open_peer) for peer in self._peers)):
-            try:
-                journal.tidy(unseal)
-            except FlashFailed as error:
-                failed = error
-        if failed:
-            raise Refused(Code.FLASH_FAILED) from failed
+        peers = [_tidied(journal, self._open_peer) for journal in self._peers]
+        if not _tidied(self._device, self._open_device) & all(peers):
+            raise Refused(Code.FLASH_FAILED)
         self.device()
 
     def _open_device(self, _: bytes, slot: bytes) -> tuple[int, DeviceState]:
@@ -422,6 +418,15 @@ class Keyring:
 
     def _seal(self, header: bytes, record: PeerRecord) -> bytes:
         return seal_peer(self._kek(header), header, record.epoch, record.chain_key, record.auth_prev)
+
+
+def _tidied(journal: Journal[T], unseal: Callable[[bytes, bytes], tuple[int, T]]) -> bool:
+    """Whether all is zero now that should be."""
+    try:
+        journal.tidy(unseal)
+    except FlashFailed:
+        return False
+    return True
 
 
 @contextmanager
