@@ -13,10 +13,12 @@ from functools import cache
 from ringpair_hdl.control.isa import Condition, Operand, Strobe
 from ringpair_hdl.curve.commands import Command, OnElement, Status
 from ringpair_hdl.curve.elements import Element
+from ringpair_hdl.pin_display import PinCommand
 from ringpair_hdl.program import pairing_program
-from ringpair_hdl.program.curve import SHELF
+from ringpair_hdl.program.curve import PIN, SHELF
 from ringpair_hdl.puf.engine import Command as PufCommand
 from ringpair_protocol import ascon, curve25519
+from ringpair_protocol.binding import PIN_DIGITS
 from ringpair_protocol.nor import NorFlash
 
 from cocotb_tests.control_machine import Machine
@@ -247,6 +249,27 @@ class Shelf:
         return self.memory[self.at - 1]
 
 
+class PinDisplay:
+    """The display of the PIN: ``pin`` is None or the digits that it keeps, ``shown`` whether they are lit."""
+
+    def __init__(self):
+        self.pin, self.shown, self.i, self.o = None, False, bytearray(), deque()
+
+    def run(self, command):
+        assert not self.i, "the digits before have not all come"
+        assert not self.o, "the digits before were not all taken"
+        if command is PinCommand.TELL:
+            self.o.extend(self.pin or bytes(PIN_DIGITS))
+        else:
+            self.pin, self.shown = None, command is PinCommand.SHOW
+
+    def give(self, byte):
+        self.i.append(ord("0") | byte & 7)
+        if len(self.i) == PIN_DIGITS:
+            self.pin = bytes(self.i)
+            self.i.clear()
+
+
 class ProgramBoard:
     """A device with that program.
 
@@ -273,6 +296,7 @@ class ProgramBoard:
         self.program, self.v, rom = linked(identity)
         self.chip, self.noise = flash, noise
         self.sponge, self.curve, self.puf, self.shelf = Sponge(), Curve(), Puf(puf), Shelf()
+        self.display = PinDisplay()
         self.button = self.alarm = False
         self.pressed = set()
         self.received, self.output, self.lines, self.side = None, bytearray(), ([], []), 0
@@ -353,6 +377,9 @@ class ProgramBoard:
     def _command(self, value):
         if value >= SHELF:
             self.unit, self.shelf.at = self.shelf, 32 * (value & 15)
+        elif value >= PIN:
+            self.unit = self.display
+            self.display.run(PinCommand(value & 3))
         elif value >= 0xE0 or not self.v.full:
             self.unit = self.puf
             self.puf.run(value & 7)

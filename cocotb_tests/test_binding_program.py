@@ -43,6 +43,9 @@ class Both(DeviceModel):
         for field in v.operation_secrets + (() if session else v.session_secrets):
             assert not any(self.program.pad(field)), f"{field.name} is left"
         assert not any(map(any, self.program.curve.elements.values())), "the curve engine keeps something"
+        display = self.program.display
+        assert display.pin == self.binder.pin
+        assert (display.pin if display.shown else None) == self.binder.display
         return expected
 
     def boot(self):
@@ -61,6 +64,8 @@ class Both(DeviceModel):
         return self._both(self.program.frame(message, 1), lambda: super(Both, self).peer(message))
 
     def button_long(self):
+        self.program.button = self.button
+        self.program.run()  # what was held before is let go first
         self.program.pressed.add("long")
         return self._both(self.program.run(), super().button_long)
 

@@ -331,7 +331,7 @@ def test_cycles():
     code = curve_program()
     assert cycles(code, "x25519") == 648_971
     assert cycles(code, "x25519_base") == 587_770
-    assert cycles(code, "elligator") == 92_501
+    assert cycles(code, "elligator") == 48_626
     with pytest.raises(ValueError, match="'hash' branches on lengths"):
         cycles(code, "hash")
 

@@ -9,7 +9,7 @@ from ringpair_hdl.puf.ring_array import UP5K as RINGS_UP5K
 from ringpair_hdl.puf.ring_array import Floorplan
 from ringpair_protocol.records import DEVICE_BASE, STORE_END
 
-__all__ = ["HX8K", "LP8K", "UP5K", "Board", "Budget", "Chip", "Flash", "Light", "Lights", "Serial"]
+__all__ = ["HX8K", "LP8K", "UP5K", "Board", "Budget", "Chip", "Display", "Flash", "Light", "Lights", "Serial"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,16 @@ class Lights:
 
 
 @dataclass(frozen=True)
+class Display:
+    """Pins of a two-digit seven-segment display: segments A to G, lit when low, and the one that is high for the right
+    digit; and where it is plugged in."""
+
+    segments: str
+    right: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Budget:
     """What a profile may take at most, the clock it must reach, and the seed of placement with which it does."""
 
@@ -166,6 +176,8 @@ class Board:
         How to get that command.
     notes : tuple of str
         What a user must do or know.
+    display : Display, optional
+        For the PIN, in the profile ``full``.
     """
 
     name: str
@@ -181,6 +193,7 @@ class Board:
     program: tuple[str, ...]
     programmer: str
     notes: tuple[str, ...] = ()
+    display: Display | None = None
     budgets: Mapping[str, Budget] = field(default_factory=lambda: dict(BUDGETS))
 
     @property
@@ -198,7 +211,7 @@ class Board:
         return round(self.clock_mhz * 1e6)
 
     def resources(self) -> list[Resource]:
-        """The pins by the same names on every board: admin, peer, flash, button, ready, session, error."""
+        """The pins by the same names on every board: admin, peer, flash, button, ready, session, error; and display."""
         io = Attrs(IO_STANDARD="SB_LVCMOS")
         pulled_up = Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1)
 
@@ -212,6 +225,10 @@ class Board:
 
         def light(name: str, led: Light) -> Resource:
             return Resource(name, 0, (PinsN if led.active_low else Pins)(led.pin, dir="o"), io)
+
+        def seven_segments(display: Display) -> Resource:
+            segments = Subsignal("segments", PinsN(display.segments, dir="o"))
+            return Resource("display", 0, segments, Subsignal("right", Pins(display.right, dir="o")), io)
 
         return [
             serial("admin", self.admin),
@@ -229,4 +246,5 @@ class Board:
             light("ready", self.lights.ready),
             light("session", self.lights.session),
             light("error", self.lights.error),
+            *([] if self.display is None else [seven_segments(self.display)]),
         ]

@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from .board import BUDGETS, FULL, UP5K, Board, Flash, Light, Lights, Serial
+from .board import BUDGETS, FULL, UP5K, Board, Display, Flash, Light, Lights, Serial
 
 BOARD = Board(
     name="icebreaker",
@@ -23,4 +23,5 @@ BOARD = Board(
     programmer="iceprog is part of Project IceStorm: `apt-get install fpga-icestorm` or `brew install icestorm`",
     budgets=BUDGETS | {"full": FULL},
     notes=("The light for an open session is LED 1 of the break-off section, on PMOD 2.",),
+    display=Display(segments="43 38 34 31 42 36 32", right="28", where="PMOD 1B: 1BitSquared's 7-segment PMOD"),
 )

@@ -76,6 +76,10 @@ class DeviceTop(Elaboratable):
         receive(m, "flash_cipo", flash.cipo, device.flash_cipo)
         receive(m, "button", platform.request("button", dir="-"), device.button)
         lights(m, platform, device.led)
+        if device.full and self.board.display:
+            display = platform.request("display", dir={"segments": "-", "right": "-"})
+            send(m, "segments", display.segments, device.segments)
+            send(m, "right_digit", display.right, device.right_digit)
         return m
 
 

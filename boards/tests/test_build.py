@@ -274,6 +274,8 @@ def test_board(name):
         *(light.pin for light in (lights.ready, lights.session, lights.error)),
     ]
     pins += [flash.cs_n, flash.clk, flash.copi, flash.cipo]
+    if b.display:
+        pins += [*b.display.segments.split(), b.display.right]
     clock = next(resource for resource in b.platform.resources if resource.name == b.clock)
     pins += clock.ios[0].names
     assert len(set(pins)) == len(pins)

@@ -10,6 +10,7 @@ from ringpair_hdl.ascon import BufferedModes
 from ringpair_hdl.control import Sequencer
 from ringpair_hdl.curve.engine import CurveEngine
 from ringpair_hdl.link import Button, LinkPorts
+from ringpair_hdl.pin_display import PinDisplay
 from ringpair_hdl.program import pairing_program
 from ringpair_hdl.puf.engine import PufEngine
 from ringpair_hdl.puf.rings import RingReader, RingSignature
@@ -17,7 +18,7 @@ from ringpair_hdl.relay import Relay
 from ringpair_hdl.store import Shelf, SpiEngine
 from ringpair_hdl.trng import Trng
 
-PUF, SHELF = "1110----", "1111----"
+PUF, DISPLAY, SHELF = "11100---", "11101---", "1111----"
 CURVE = "0------- 10------ 110-----"
 """Commands on the sequencer's PUF port: whom they are for, if there are others than the PUF engine."""
 
@@ -52,6 +53,8 @@ class Device(wiring.Component):
         High while it is pressed.
     led
         Bit 0 ready (enrolled), 1 session, 2 error.
+    segments, right_digit
+        In the profile ``FULL``, to a display of two digits: see ``PinDisplay``.
     phase, idle
         For an observer: ``isa.Phase``, and that nothing will happen before something comes in.
     """
@@ -92,6 +95,7 @@ class Device(wiring.Component):
                 "phase": Out(4),
                 "idle": Out(1),
             }
+            | ({"segments": Out(7), "right_digit": Out(1)} if self.full else {})
         )
 
     def elaborate(self, platform):
@@ -120,7 +124,14 @@ class Device(wiring.Component):
         if self.full:
             m.submodules.curve = curve = CurveEngine(mapped=self.mapped)
             m.submodules.shelf = shelf = Shelf(mapped=self.mapped)
-            units = {PUF: engine, CURVE: curve, SHELF: shelf}
+            m.submodules.display = display = PinDisplay()
+            m.d.comb += [
+                display.tick.eq(button.tick),
+                display.side.eq(button.clocks[-3]),
+                self.segments.eq(display.segments),
+                self.right_digit.eq(display.right),
+            ]
+            units = {PUF: engine, CURVE: curve, DISPLAY: display, SHELF: shelf}
             self._connect_units(m, seq.puf_cmd, to_puf.o, from_puf.i, units)
         wiring.connect(m, engine.read, reader.read)
         wiring.connect(m, reader.rings, wiring.flipped(self.rings))

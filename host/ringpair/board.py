@@ -240,10 +240,18 @@ class Board(OnLine):
         return self.command(Opcode.CONTROLLER_REST, message[B3_FIRST:])
 
     def pin(self, kind: Pin) -> str:
-        """A new PIN for one binding, or the one for the label; the device's button has to be held."""
+        """A new PIN for one binding, or the one for the label; the device's button has to be held.
+
+        For one that only the device shows see `display_pin`.
+        """
         return self._parse(
             Opcode.PIN, lambda raw: check_pin(_exactly(PIN_DIGITS, raw).decode()), self.command(Opcode.PIN, [kind])
         )
+
+    def display_pin(self) -> None:
+        """Let the device show a new PIN for one binding on its display, and nowhere else; its button has to be held."""
+        body = self.command(Opcode.PIN, [Pin.DISPLAYED])
+        self._parse(Opcode.PIN, lambda raw: _exactly(0, raw), body)
 
     def bindings(self) -> Bindings:
         """Which services are bound, and how many wrong PINs the device still takes."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from ringpair.virtual.display import read_pins
 from ringpair_protocol import binding, cpace
 from ringpair_protocol import derivations as kdf
 from ringpair_protocol.admin import Code, Event, Opcode, Pin, Profile
@@ -10,10 +11,13 @@ from ringpair_protocol.curve25519 import BASE_U
 from ringpair_protocol.device import Out, Port
 from ringpair_protocol.messages import B1, S1
 
-from host.tests.rig_device import Far, Twin, far_id, image_of
+from host.tests.rig_device import CLOCK_HZ, Far, Twin, far_id, image_of
 from protocol.tests.rig_binding import BoundBoard
 
 SIZE = 2 << 20
+ROUND = 5 * CLOCK_HZ
+"""Cycles in which all digits are seen once."""
+GLANCE = 5000
 
 
 def multiple(scalar: bytes, point: bytes) -> bytes:
@@ -36,8 +40,9 @@ class FullTwin(Twin):
         payload, reply = getattr(self, "payload", b"\0"), self.admin_out[0] if self.admin_out else b"\0"
         if self.model.draws or reply[:2] != bytes([0x80 | payload[0], Code.OK]):
             return
-        if payload[0] == Opcode.PIN and payload[1] == Pin.DYNAMIC:
-            self.model.draws = [self._draw(lambda drawn: binding.digits(drawn[:8]) == reply[2:])]
+        if payload[0] == Opcode.PIN and payload[1] != Pin.PRESET:
+            shown = self.read_display() if payload[1] == Pin.DISPLAYED else reply[2:]
+            self.model.draws = [self._draw(lambda drawn: binding.digits(drawn[:8]) == shown)]
         elif payload[0] == Opcode.CONTROLLER_IN and payload[1] in (B1, S1):
             point, share = BASE_U, reply[3:35]
             if payload[1] == B1:
@@ -46,6 +51,21 @@ class FullTwin(Twin):
                 point = cpace.generator(pin, binding.CI_LABEL + keys.device_id + sid[:8], sid)
                 self.model.vault.close()
             self.model.draws = [self._draw(lambda drawn: multiple(drawn, point) == share)]
+
+    def read_display(self) -> bytes:
+        """What a person reads off the display."""
+        changes, end = [(0, 0)], self.device.status.cycle + ROUND
+        while self.device.status.cycle < end:
+            if self.device.status.display != changes[-1][1]:
+                changes.append((self.device.status.cycle, self.device.status.display))
+            self.device.run(GLANCE)
+        (digits,) = read_pins(changes, CLOCK_HZ)
+        return digits.encode()
+
+    def _compare(self, outs: list[Out]) -> None:
+        super()._compare(outs)
+        if self.model.binder.display is None:
+            assert not self.device.status.display, "the display is not blank"
 
     def _draw(self, fits) -> bytes:
         for drawn in self._candidates():

@@ -74,6 +74,28 @@ def test_five_wrong_tries_lock_until_the_button(board: DeviceBoard) -> None:
     assert board.bindings()[0] == PIN_TRIES
 
 
+def test_the_pin_on_the_display_binds_and_is_gone(board: DeviceBoard) -> None:
+    """Read from the segments; the model knows what was drawn. After each step a display without a PIN must be blank."""
+    phone = service("phone")
+    bind(board, phone, board.pin(Pin.DISPLAYED))
+    assert board.bindings() == (PIN_TRIES, [phone.id])
+    board.pin(Pin.DISPLAYED)
+    wrong_try(board)
+    assert board.device.binder.display is None
+    board.pin(Pin.DISPLAYED)
+    board.pin()
+    assert board.device.binder.display is None
+    board.pin(Pin.DISPLAYED)
+    board.start()
+    assert board.device.binder.display is None
+
+
+def test_letting_the_button_go_after_a_pin_starts_nothing(board: DeviceBoard) -> None:
+    """The device has a peer, and a short press would begin a handshake; at any moment of the main loop."""
+    for _ in range(30):
+        board.pin(Pin.PRESET)
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
 def test_no_answer_without_a_try(board: DeviceBoard, fraction: float) -> None:
     """The power fails while the try is written: no B2 has left, or the try is used up."""

@@ -177,6 +177,8 @@ class Pin(IntEnum):
     """A new one, for the next binding only."""
     PRESET = 1
     """The one for the label, the same until the device is enrolled again."""
+    DISPLAYED = 2
+    """As DYNAMIC; but it stands on the device's display, and the reply does not tell it."""
 
 
 class Role(IntEnum):

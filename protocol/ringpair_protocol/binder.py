@@ -20,7 +20,7 @@ from hmac import compare_digest
 from . import binding, curve25519
 from .admin import Code, Pin, Role
 from .ascon import WrongTag
-from .binding import PIN_DIGITS, PIN_TRIES, Binding, Opening
+from .binding import PIN_DIGITS, PIN_SECONDS, PIN_TRIES, Binding, Opening
 from .channel import CounterExhausted, Session
 from .controllers import Controller, ControllerTable
 from .curve25519 import BASE_U, BadPoint, Curve
@@ -95,7 +95,10 @@ class Binder:
     run: BindRun | OpenRun | None = field(default=None, init=False)
     session: Session | None = field(default=None, init=False)
     pin: bytes | None = field(default=None, init=False)
-    """The dynamic PIN that is shown."""
+    """The dynamic PIN."""
+    pin_left_ms: int = field(default=0, init=False)
+    displayed: bool = field(default=False, init=False)
+    """It was asked for on the display."""
     switch: int = field(default=0, init=False)
     """What the controllers switch: one byte, the device's only actuator."""
 
@@ -106,11 +109,24 @@ class Binder:
 
     # ------------------------------------------------------------------ what the owner asks for
     def show_pin(self, kind: Pin) -> bytes:
-        """The digits; a dynamic PIN takes the place of the one before it."""
+        """The digits, or nothing if they are on the display; a dynamic PIN takes the place of the one before it."""
         if kind is Pin.PRESET:
             return self.vault.keys().preset_pin()
         self.pin = binding.digits(self.random()[:PIN_DIGITS])
-        return self.pin
+        self.pin_left_ms = PIN_SECONDS * 1000
+        self.displayed = kind is Pin.DISPLAYED
+        return b"" if self.displayed else self.pin
+
+    @property
+    def display(self) -> bytes | None:
+        """The digits on the display; None if it is blank."""
+        return self.pin if self.displayed else None
+
+    def tick(self, milliseconds: int) -> None:
+        """Let time pass: a dynamic PIN that nobody uses is forgotten."""
+        self.pin_left_ms -= milliseconds
+        if self.pin_left_ms <= 0:
+            self.pin = None
 
     # ------------------------------------------------------------------ what comes from a controller
     def receive(self, message: bytes) -> Answer:

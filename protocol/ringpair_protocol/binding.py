@@ -37,6 +37,11 @@ BIND_C, BIND_D, STS_C, STS_D = b"P1-bindC", b"P1-bindD", b"P1-stsC", b"P1-stsD"
 NO_IV = bytes(12)
 PIN_TRIES = 5
 PIN_DIGITS = 8
+PIN_SECONDS = 179
+"""A dynamic PIN that is not used for so long is forgotten."""
+SEGMENTS = (0x3F, 0x06, 0x5B, 0x4F, 0x66, 0x6D, 0x7D, 0x07)
+"""Which segments of a display make the digits 0 to 7: bit 0 is A, the uppermost, then clockwise B to F, and bit 6 is G,
+the one in the middle."""
 
 
 def service_id_of(service_key: bytes) -> bytes:

@@ -177,6 +177,7 @@ class DeviceModel:
             self._enrollment.left_ms -= milliseconds
             if self._enrollment.left_ms <= 0:
                 self._enrollment = None
+        self.binder.tick(milliseconds)
         return self._outputs(self.party.tick(milliseconds))
 
     def button_short(self) -> list[Out]:

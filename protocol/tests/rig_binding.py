@@ -34,6 +34,9 @@ class BoundBoard(Board):
         self.device.button = True
         digits = self.ok(Opcode.PIN, bytes([kind]))
         self.device.button = False
+        if kind is Pin.DISPLAYED:
+            assert digits == b"", "a PIN on the display is not told"
+            return self.device.binder.display
         return digits
 
     def controller_in(self, message: bytes) -> tuple[Code, bytes]:

@@ -245,6 +245,21 @@ def test_a_dynamic_pin_is_good_for_one_try() -> None:
         run.b3(board.answer(run.b1()))
 
 
+def test_a_pin_on_the_display_is_gone_when_it_is_used() -> None:
+    board, phone = enrolled(), service("phone")
+    pin = board.pin(Pin.DISPLAYED)
+    assert len(pin) == 8
+    assert board.pin(Pin.PRESET) != pin == board.device.binder.display
+    board.answer(BindingRun(phone, board.id, WRONG).b1())
+    assert board.device.binder.display is None
+    bind(board, phone, board.pin(Pin.DISPLAYED))
+    assert board.device.binder.display is None
+    for end in (board.pin, board.start, lambda: board.device.button_long()):
+        board.pin(Pin.DISPLAYED)
+        end()
+        assert board.device.binder.display is None
+
+
 def test_the_preset_pin_is_of_the_enrollment() -> None:
     board, phone = enrolled(), service("phone")
     pin = board.pin(Pin.PRESET)
@@ -264,7 +279,7 @@ def test_no_pin_without_the_button() -> None:
     for kind in Pin:
         refused(board, Code.NEED_BUTTON, Opcode.PIN, bytes([kind]))
     board.device.button = True
-    refused(board, Code.BAD_VALUE, Opcode.PIN, b"\x02")
+    refused(board, Code.BAD_VALUE, Opcode.PIN, bytes([max(Pin) + 1]))
     board.device.trng_alarm = True
     refused(board, Code.TRNG_FAILED, Opcode.PIN, bytes([Pin.DYNAMIC]))
 

@@ -22,7 +22,8 @@ def elligator(p: Program):
         p.wait(2)
         p.ret()
 
-    one, other, u, a = E.X2, E.X3, E.X1, E.BITS
+    one, other, u, a, w, y = E.X2, E.X3, E.X1, E.BITS, E.Z3, E.Z2
+    power, fourth, square = E.T1, E.T2, E.T3
     with p.routine("elligator", secret=True):
         p.enter("map")
         p.jump("end")
@@ -33,22 +34,28 @@ def elligator(p: Program):
         p.enter("montgomery_a")
         p.call("mul", u, u, u, square=True)
         p.call("add", u, u, u)
-        p.call("add", E.Z2, u, Rom.ONE)  # never 0: -1/2 is no square
-        p.enter("invert")
-        p.call("mul", one, E.T1, a)
-        p.call("sub", one, E.ZERO, one)  # x1 = -A / (1 + 2u²)
+        p.call("add", w, u, Rom.ONE)  # 1 + 2u²; never 0: -1/2 is no square
+        p.call("mul", other, a, a, square=True)
+        p.call("mul", other, other, u)
+        p.call("mul", y, w, w, square=True)
+        p.call("sub", other, y, other)  # w² - 2A²u²; never 0: A² - 4 is no square
+        p.call("mul", other, other, a)
+        p.call("mul", other, other, y)
+        p.call("mul", y, other, w)
+        p.enter("power")
+        squarings(p, power, power, 2)
+        p.call("mul", power, power, y)  # y to the (p - 5)/8
+        p.call("mul", power, power, power, square=True)
+        p.call("mul", fourth, power, y)  # y to the (p - 1)/4, a root of 1
+        p.call("mul", square, fourth, fourth, square=True)
+        p.call("mul", fourth, fourth, square)  # the inverse of that
+        p.call("mul", power, power, fourth)  # 1/y
+        p.call("mul", power, power, other)  # 1/w
+        p.call("mul", one, power, a)
+        p.call("sub", one, E.ZERO, one)  # x1 = -A / w
         p.call("add", u, one, a)
         p.call("sub", other, E.ZERO, u)  # x2 = -x1 - A
-        p.call("mul", u, u, one)
-        p.call("add", u, u, Rom.ONE)
-        p.call("mul", E.Z2, u, one)  # x1³ + A·x1² + x1
-        p.enter("power")
-        p.call("mul", u, E.Z2, E.Z2, square=True)
-        p.call("mul", E.Z3, u, u, square=True)
-        p.call("mul", u, u, E.Z3)  # to the 6th
-        squarings(p, E.T1, E.T1, 4)
-        p.call("mul", E.RESULT, E.T1, u)  # to the (p - 1)/2
-        frozen(p, E.RESULT, E.RESULT)
+        frozen(p, E.RESULT, square)
         p.enter("is_not_square")
         p.call("copy", u, 0, one, swaps=True)  # or the other
         p.enter("flag_off")

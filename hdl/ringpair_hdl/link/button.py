@@ -37,6 +37,8 @@ class Button(wiring.Component):
         Strobe once when it has been held for 10 s.
     tick : Out(1)
         Strobe every `tick_clocks` cycles, for all slow timers of the device.
+    clocks
+        The cycles of a tick, counted; for whoever wants a faster beat.
     """
 
     def __init__(self, clk_hz, *, tick_clocks=None, ticks_per_second=None):
@@ -48,6 +50,7 @@ class Button(wiring.Component):
         self.ticks_per_second = ticks_per_second or round(clk_hz / self.tick_clocks)
         if self.ticks_per_second < 1:
             raise ValueError(f"a second must be at least one tick: tick_clocks {self.tick_clocks} is too long")
+        self.clocks = Signal(range(self.tick_clocks))
         super().__init__(
             {
                 "pin": In(1),
@@ -62,11 +65,10 @@ class Button(wiring.Component):
         m = Module()
         level, seen = Signal(), Signal()
         m.submodules.synchronizer = FFSynchronizer(self.pin, level)
-        clocks = Signal(range(self.tick_clocks))
         held = Signal(range(LONG_SECONDS * self.ticks_per_second + 1))  # ticks; stops at the end
 
-        m.d.sync += clocks.eq(clocks + 1)
-        m.d.comb += self.tick.eq(clocks.all())
+        m.d.sync += self.clocks.eq(self.clocks + 1)
+        m.d.comb += self.tick.eq(self.clocks.all())
         with m.If(self.tick):
             m.d.sync += seen.eq(level)
             with m.If(seen == level):

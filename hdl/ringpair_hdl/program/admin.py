@@ -103,6 +103,10 @@ def add_main(p: Program, v: Memory) -> None:
                         p.call("tidy", ~ZERO)
                     loop.again()
             with p.If(~BUTTON):
+                if v.full:  # it may have been let go behind the test of BUTTON_SHORT; who has no peers does not care
+                    p.test(v.permitting, 1)
+                    with p.If(~ZERO):
+                        p.control(Unit.EVENTS, SHORT | LONG)
                 p.set(v.permitting, 0)
             p.test(v.permitting, 1)
             with p.If(ZERO):

@@ -27,8 +27,9 @@ from ringpair_hdl.control.assembler import (
 )
 from ringpair_hdl.curve.commands import Command, OnElement
 from ringpair_hdl.curve.elements import Element
+from ringpair_hdl.pin_display import PinCommand
 
-from .curve import Unit32, Words, curve, get, hash_fields, load, on, put, read, refused
+from .curve import Unit32, Words, curve, get, hash_fields, load, on, pin_display, put, read, refused
 from .imports import NO_PLACE, wipe_and_refuse_if
 from .journal import ok, refuse_if
 from .memory import Memory, Run
@@ -81,14 +82,24 @@ def _add_pin(p: Program, v: Memory) -> None:
             p.jump("reply_status", ~ZERO)
             p.call("preset_digits")
             p.jump("reply_digits")
+        p.compare(v.spi, Pin.DISPLAYED + 1)
         refuse_if(p, v, CARRY, Code.BAD_VALUE)
         p.call("draw_scalar")
         p.jump("wipe_and_reply", ~ZERO)
-        p.copy(v.digits, v.random[:PIN_DIGITS])
-        p.call("make_digits")
-        p.copy(v.pin, v.digits)
-        p.set(v.has_pin, 1)
+        p.compare(v.spi, Pin.DISPLAYED)
+        with p.If(ZERO):
+            pin_display(p, PinCommand.SHOW)
+            p.give(Port.PUF, v.random[:PIN_DIGITS])
+            p.call("begin_reply")
+            p.jump("end_reply")
+        pin_display(p, PinCommand.KEEP)
+        p.give(Port.PUF, v.random[:PIN_DIGITS])
+        p.call("read_pin")
         p.jump("reply_digits")
+
+    with p.routine("read_pin"):
+        pin_display(p, PinCommand.TELL)
+        p.take(Port.PUF, v.digits)
 
     with p.routine("reply_digits"):
         p.call("begin_reply")
@@ -158,10 +169,11 @@ def _add_first(p: Program, v: Memory, words: Words) -> None:
 
     # The draft's generator string. Its zeros are those of ``buffer`` and ``bits``, of which the end has the digits.
     with p.routine("hash_pin"):
-        p.copy(v.digits, v.pin)
-        p.test(v.has_pin, 1)
+        p.call("read_pin")
+        pin_display(p, PinCommand.CLEAR)
+        p.copy(v.spi, v.digits[0])
+        p.test(v.spi, 0xFF)
         p.call("preset_digits", ZERO)
-        p.zero(v.has_pin, v.pin)
         curve(p, Command.HASH_START)
         hash_fields(p, words.dsi, prefixed=True)
         hash_fields(p, v.digits, prefixed=True)

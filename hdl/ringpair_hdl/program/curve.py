@@ -1,4 +1,6 @@
-"""What the program asks of the curve engine and of the shelf, on the port that they share with the PUF engine."""
+"""What the program asks of the curve engine, the shelf and the PIN's display, on the port that they share with the PUF
+engine.
+"""
 
 from enum import IntEnum
 
@@ -9,6 +11,7 @@ from ringpair_hdl.control.assembler import Port, Program, Unit
 from ringpair_hdl.control.scratchpad import Field
 from ringpair_hdl.curve.commands import Command, OnElement
 from ringpair_hdl.curve.elements import Element
+from ringpair_hdl.pin_display import PinCommand
 
 from .memory import Memory
 
@@ -34,6 +37,10 @@ class Words:
 
 SHELF = 0xF0
 """Command: the shelf, from the unit in the lower four bits on."""
+
+
+PIN = 0xE8
+"""Command: the display of the dynamic PIN; which one stands in the lowest bits."""
 
 
 class Unit32(IntEnum):
@@ -92,6 +99,10 @@ def get(p: Program, unit: Unit32, *fields: Field) -> None:
     p.control(Unit.PUF, SHELF | unit)
     for field in fields:
         p.take(Port.PUF, field)
+
+
+def pin_display(p: Program, command: PinCommand) -> None:
+    p.control(Unit.PUF, PIN | command)
 
 
 def refused(p: Program, v: Memory) -> None:

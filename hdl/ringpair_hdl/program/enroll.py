@@ -23,9 +23,11 @@ from ringpair_hdl.control.assembler import (
     Program,
     Unit,
 )
+from ringpair_hdl.pin_display import PinCommand
 from ringpair_hdl.puf.engine import Command
 
 from . import flash
+from .curve import pin_display
 from .handshake import SEND, flag
 from .journal import SECTOR_STEP, ok, refuse_if
 from .keys import puf
@@ -86,6 +88,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.zero(v.new_wrap)
         if v.full:
             p.zero(v.binding)
+            pin_display(p, PinCommand.CLEAR)
         p.call("erase_journals")
         p.call(v.end)
 

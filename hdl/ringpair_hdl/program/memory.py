@@ -162,9 +162,7 @@ class Memory:
         self.bound = field("bound", 1)  # there is one
         self.switch = field("switch", 1)
         self.has_key = field("has_key", 1)  # the device's public key lies on the shelf
-        self.has_pin = field("has_pin", 1)
-        self.pin = field("pin", PIN_DIGITS)
-        self.binding = Field("binding", self.run.address, self.pin.end - self.run.address)
+        self.binding = Field("binding", self.run.address, self.has_key.end - self.run.address)
 
     def _add_binding(self) -> None:
         """Of bindings and controllers' sessions: what an operation needs, and otherwise lies on the shelf."""

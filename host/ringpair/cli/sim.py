@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
             f"ringpair button {addresses['name']} presses its button; Ctrl-C switches it off",
         )
 
-    serve(settings, ready)
+    serve(settings, ready, shown=lambda digits: output.note(f"{arguments.name} displays {digits}"))
 
 
 def design(table: Path | None, measured: bool) -> dict[str, Any]:

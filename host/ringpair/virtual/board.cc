@@ -60,13 +60,14 @@ struct Status {
     uint64_t trace;                                  // hash of all outputs in all cycles, when asked for
     uint64_t window;                                 // cycles of the last ring measurement
     uint32_t powered, quiet, led, phase, button, flash_busy;
+    uint32_t display, reserved;                      // what is seen on the display: left digit, 8 bits up the right one
     uint64_t admin_waiting, peer_waiting;            // bytes for the host
     uint64_t admin_pending, peer_pending;            // bytes for the device
     uint64_t events;                                 // in the log
 };
 
 struct Event {
-    enum Kind : uint32_t { ADMIN_IN, ADMIN_OUT, PEER_IN, PEER_OUT, LED, POWER };
+    enum Kind : uint32_t { ADMIN_IN, ADMIN_OUT, PEER_IN, PEER_OUT, LED, POWER, DISPLAY };
     uint64_t cycle;
     uint32_t kind, value;
 };
@@ -77,10 +78,34 @@ enum Stop : uint32_t { CYCLES, BYTES, QUIET, OFF };
 template <size_t N> uint32_t level(const wire<N> &w) { return w.curr.data[0]; }
 template <size_t N> uint32_t level(const value<N> &v) { return v.data[0]; }
 
+// Segments, and bit 7 for the right digit; 0 for a device without a display.
+template <class M> auto display(const M &m, int) -> decltype(level(m.p_segments))
+{
+    return level(m.p_segments) | level(m.p_right__digit) << 7;
+}
+template <class M> uint32_t display(const M &, long) { return 0; }
+
 // Levels of the device's outputs in one cycle.
 struct Levels {
     uint32_t admin_tx = 1, peer_tx = 1, sck = 0, cs_n = 1, copi = 0;
-    uint32_t ring_index = 0, ring_run = 0, take = 0, enable = 0, led = 0, phase = 0, idle = 0;
+    uint32_t ring_index = 0, ring_run = 0, take = 0, enable = 0, led = 0, phase = 0, idle = 0, display = 0;
+};
+
+// Sees two digits at once that are lit in turn.
+struct Eye {
+    uint32_t digits[2] = {}, seen = 0;
+
+    // The levels change; whether what is seen does.
+    bool look(uint32_t before, uint32_t now)
+    {
+        digits[before >> 7] = before & 0x7f; // its turn is over
+        if (!(now & 0x7f))
+            digits[0] = digits[1] = 0;
+        uint32_t old = seen;
+        if (!digits[0] == !digits[1])
+            seen = digits[0] | digits[1] << 8;
+        return seen != old;
+    }
 };
 
 struct Board {
@@ -88,6 +113,7 @@ struct Board {
     Status status{};
     Model *model = nullptr;
     Levels levels;
+    Eye eye;
     UartSender admin_in, peer_in;
     UartReceiver admin_out, peer_out;
     Generator flash_noise, ring_noise, bit_noise;
@@ -122,9 +148,10 @@ struct Board {
         model = nullptr;
         admin_in.reset(), peer_in.reset(), admin_out.reset(), peer_out.reset();
         levels = Levels();
+        eye = Eye();
         calm = 0;
         release_at = Nor::NEVER;
-        status.button = status.led = 0;
+        status.button = status.led = status.display = 0;
         if (on) {
             model = new Model();
             flash.power_on();
@@ -169,6 +196,7 @@ struct Board {
         l.ring_index = level(m.p_ring__index), l.ring_run = level(m.p_ring__run);
         l.take = level(m.p_trng__take), l.enable = level(m.p_trng__enable);
         l.led = level(m.p_led), l.phase = level(m.p_phase), l.idle = level(m.p_idle);
+        l.display = display(m, 0);
     }
 
     // One clock: the levels of this cycle, then its edge.
@@ -224,6 +252,8 @@ struct Board {
             SHOW(*model, p_trng__sample, source.next(bit_noise));
         if (l.led != before.led)
             log(Event::LED, l.led);
+        if (l.display != before.display && eye.look(before.display, l.display))
+            log(Event::DISPLAY, eye.seen);
         status.phase_cycles[l.phase]++;
         if (l.phase != before.phase)
             status.phase_entries[l.phase]++;
@@ -248,7 +278,7 @@ struct Board {
     void trace(const Levels &l)
     {
         uint64_t word = l.admin_tx | l.peer_tx << 1 | l.sck << 2 | l.cs_n << 3 | l.copi << 4 | l.ring_run << 5 |
-                        l.take << 6 | l.idle << 7 | l.enable << 11 | l.led << 8 | l.phase << 12 | l.ring_index << 16;
+                        l.take << 6 | l.idle << 7 | l.enable << 11 | l.led << 8 | l.phase << 12 | l.ring_index << 16 | l.display << 24;
         status.trace = (status.trace ^ word) * 0x100000001b3u;
     }
 
@@ -268,7 +298,7 @@ struct Board {
     bool quiet() const
     {
         return calm > parameters.settle && !admin_in.busy() && !peer_in.busy() && !admin_out.busy() &&
-               !peer_out.busy() && !flash.busy() && !status.button;
+               !peer_out.busy() && !flash.busy() && !status.button && !levels.display;
     }
 
     Stop run(uint64_t cycles, size_t admin_bytes, size_t peer_bytes, bool until_quiet)
@@ -293,6 +323,7 @@ struct Board {
         status.powered = model != nullptr;
         status.quiet = model ? quiet() : 1;
         status.led = levels.led;
+        status.display = eye.seen;
         status.phase = levels.phase;
         status.flash_busy = flash.busy();
         status.framing_errors = admin_out.framing_errors + peer_out.framing_errors;

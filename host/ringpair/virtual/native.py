@@ -41,6 +41,7 @@ class Status(ctypes.Structure):
         *((name, c_uint64) for name in ("framing_errors", "measurements", "noise_bits", "programs", "erases")),
         *((name, c_uint64) for name in ("trace", "window")),
         *((name, c_uint32) for name in ("powered", "quiet", "led", "phase", "button", "flash_busy")),
+        *((name, c_uint32) for name in ("display", "reserved")),
         *((name, c_uint64) for name in ("admin_waiting", "peer_waiting", "admin_pending", "peer_pending", "events")),
     ]
 
@@ -54,6 +55,7 @@ class EventKind(IntEnum):
     PEER_OUT = 3
     LED = 4
     POWER = 5
+    DISPLAY = 6
 
 
 class NativeEvent(ctypes.Structure):

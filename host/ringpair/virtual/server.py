@@ -1,11 +1,11 @@
 """Runs one virtual board in this process: `serve` until told to stop.
 
 Time
-    While nothing goes on (no byte on a line, no flash operation, no button, gateware idle) virtual time stands still
-    and the process sleeps. Otherwise the board runs in slices of 200 us, at most at the speed of the real board
-    (``pace`` 1.0): a timeout of 2 s takes at least 2 real seconds, so that the other board, in a process of its own,
-    gets its time to answer. A board that fell behind does not catch up. ``pace`` 0 runs as fast as the machine can;
-    good for one board.
+    While nothing goes on (no byte on a line, no flash operation, no button, no PIN on the display, gateware idle)
+    virtual time stands still and the process sleeps. Otherwise the board runs in slices of 200 us, at most at the speed
+    of the real board (``pace`` 1.0): a timeout of 2 s takes at least 2 real seconds, so that the other board, in a
+    process of its own, gets its time to answer. A board that fell behind does not catch up. ``pace`` 0 runs as fast as
+    the machine can; good for one board.
 
 Power
     Killing the process is a power cut, starting it again powers up. The control channel can also take the power away,
@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from .control import ControlPort
 from .device import NoiseSource, SimulatedDevice
+from .display import PAUSE_S, digits_of
 from .native import EventKind, Stop
 from .parameters import FlashParameters, Parameters
 from .silicon import rings_of
@@ -36,7 +37,7 @@ AHEAD_S = 0.002
 BEHIND_S = 0.02
 MOST_PENDING = 4096
 EVENTS_KEPT = 10_000
-LOGGED = frozenset({EventKind.PEER_IN, EventKind.PEER_OUT, EventKind.LED, EventKind.POWER})
+LOGGED = frozenset({EventKind.PEER_IN, EventKind.PEER_OUT, EventKind.LED, EventKind.POWER, EventKind.DISPLAY})
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ class Server:
         self.wired = True
         self.events: list[tuple[int, str, int]] = []
         self.stopped = False
+        self.shown: Callable[[str], None] = lambda digits: None  # told of what comes onto the display
+        self._lit_until = 0
         self._origin = (time.monotonic(), self.device.status.cycle)
         self._wait = 0.0
 
@@ -196,7 +199,12 @@ class Server:
 
     def _active(self) -> bool:
         status = self.device.status
-        return bool(status.powered and (not status.quiet or status.admin_pending or status.peer_pending))
+        waits = not status.quiet or status.admin_pending or status.peer_pending or self._displays()
+        return bool(status.powered and waits)
+
+    def _displays(self) -> bool:
+        """A display that has just gone blank may go on after a pause."""
+        return int(self.device.status.cycle) < self._lit_until
 
     def _timeout(self) -> float | None:
         if self._active():
@@ -219,7 +227,7 @@ class Server:
         return False
 
     def _advance(self) -> None:
-        stop = self.device.run(self.parameters.clock_hz // SLICES_PER_SECOND, until_quiet=True)
+        stop = self.device.run(self.parameters.clock_hz // SLICES_PER_SECOND, until_quiet=not self._displays())
         status = self.device.status
         self._take_events()
         if status.admin_waiting:
@@ -244,11 +252,20 @@ class Server:
             if self.tap and event.kind in (EventKind.PEER_IN, EventKind.PEER_OUT):
                 entry = {"cycle": event.cycle, "direction": event.kind.name[5:].lower(), "byte": event.value}
                 self.tap.write(json.dumps(entry) + "\n")
+            if event.kind is EventKind.DISPLAY:
+                self._lit_until = event.cycle + self.parameters.cycles(PAUSE_S)
+                if event.value:
+                    self.shown(digits_of(event.value))
             self.events.append((event.cycle, event.kind.name.lower(), event.value))
         del self.events[:-EVENTS_KEPT]
 
 
-def serve(settings: Settings, ready: Callable[[dict[str, Any]], None], parent: int | None = None) -> None:
+def serve(
+    settings: Settings,
+    ready: Callable[[dict[str, Any]], None],
+    parent: int | None = None,
+    shown: Callable[[str], None] | None = None,
+) -> None:
     """Run a board until SIGINT, SIGTERM, the control channel's ``quit``, or the end of the pipe ``parent``.
 
     Parameters
@@ -259,8 +276,11 @@ def serve(settings: Settings, ready: Callable[[dict[str, Any]], None], parent: i
         Called with the addresses once the ports exist.
     parent : int, optional
         Descriptor of a pipe that the starting process holds open.
+    shown : callable, optional
+        Called with the two digits that come onto the display.
     """
     server = Server(settings)
+    server.shown = shown or server.shown
     wake, waker = os.pipe()
     for end in (wake, waker):
         os.set_blocking(end, False)
