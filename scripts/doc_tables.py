@@ -128,7 +128,7 @@ BODIES = {
     admin.Opcode.PEER_IN: "one peer message",
     admin.Opcode.CONTROLLER_IN: "B1, S1, S3, DATA, or header and Ta of a B3",
     admin.Opcode.CONTROLLER_REST: "the rest of the B3",
-    admin.Opcode.PIN: "kind 1 (0 dynamic, 1 preset)",
+    admin.Opcode.PIN: "kind 1 (0 dynamic, 1 preset, 2 dynamic on the display)",
 }
 
 

@@ -82,7 +82,6 @@ def verify(p: Program):
         p.label("below L")
         p.enter("flag_off")
         p.enter("decode")
-        p.call("copy", E.SPARE, 0, E.S)
         p.enter("double_multiple")
         p.enter("encode")
         p.call("differ", 0, E.E11, E.R)

@@ -13,8 +13,9 @@ Q_LIMB = L(E.SYSTEM, Q)
 X, Y, Z, T = E.PX, E.PY, E.PZ, E.PT
 T4, T5, T6, T7, T8 = range(E.T4, E.T4 + 5)
 SCALAR_BITS = 253
-FIRST, SECOND = E.SPARE, E.CHALLENGE
+FIRST, SECOND = E.S, E.CHALLENGE
 """Scalars of the sum of multiples; they are used up."""
+BOTH_Z = E.SPARE
 
 
 def edwards(p: Program):
@@ -111,9 +112,11 @@ def point_double(p: Program):
 
 
 def point_add(p: Program):
-    """P += a point of which y - x, y + x, 2dxy stand in a table."""
+    """P += a point of which y - x, y + x, 2dxy stand in a table; or those times z, and z."""
     for name, table in (("base", Rom.BASE), ("negative", E.NEGATIVE), ("both", E.BOTH)):
         with p.routine(f"add_{name}", secret=True):
+            if table == E.BOTH:
+                p.call("mul", Z, Z, BOTH_Z)
             p.call("sub", T4, Y, X)
             p.call("add", T5, Y, X)
             p.call("mul", T4, T4, table)  # A
@@ -136,11 +139,10 @@ def neutral(p: Program):
 
 
 def table(p: Program, first: int):
-    """y - x, y + x, 2dxy of the point (X, Y)."""
+    """y - x, y + x, 2dxy of the point P, times its z."""
     p.call("sub", first, Y, X)
     p.call("add", first + 1, Y, X)
-    p.call("mul", first + 2, X, Y)
-    p.call("mul", first + 2, first + 2, Rom.D)
+    p.call("mul", first + 2, T, Rom.D)
     p.call("add", first + 2, first + 2, first + 2)
 
 
@@ -208,10 +210,8 @@ def double_multiple(p: Program):
         neutral(p)
         p.enter("add_negative")
         p.enter("add_base")
-        p.enter("invert")
-        p.call("mul", X, X, E.T1)
-        p.call("mul", Y, Y, E.T1)
         table(p, E.BOTH)
+        p.call("copy", BOTH_Z, 0, Z)
         neutral(p)
         with p.times(256 - SCALAR_BITS):
             p.call("double", FIRST, FIRST, FIRST)

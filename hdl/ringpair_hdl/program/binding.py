@@ -255,7 +255,7 @@ def _add_rest(p: Program, v: Memory, words: Words) -> None:
         p.copy(v.former, v.run)
         p.set(v.run, Run.NONE)
         p.compare(v.former, Run.WRONG)
-        refuse_if(p, v, ~CARRY, Code.NO_BINDING)
+        wipe_and_refuse_if(p, v, ~CARRY, Code.NO_BINDING)
         p.call("open_device")
         p.jump("wipe_and_reply", ~ZERO)
         p.compare(v.former, Run.RIGHT)

@@ -141,7 +141,7 @@ def _add_opening(p: Program, v: Memory, words: Words) -> None:
         p.set(v.run, Run.NONE)
         p.phase(Phase.PUF)
         p.call("regenerate")
-        p.jump("reply_status", ~ZERO)
+        p.jump("wipe_and_reply", ~ZERO)
         p.phase(Phase.ADMIN | Phase.FLASH)
         p.set(v.peer, FIRST_PLACE)
         with p.Loop() as loop:
@@ -192,7 +192,7 @@ def _add_opening(p: Program, v: Memory, words: Words) -> None:
         p.copy(v.former, v.run)
         p.set(v.run, Run.NONE)
         p.compare(v.former, Run.OPENED)
-        refuse_if(p, v, ~ZERO, Code.NO_BINDING)
+        wipe_and_refuse_if(p, v, ~ZERO, Code.NO_BINDING)
         p.control(Unit.LENGTH, 64)
         p.call("unseal_opening")
         wipe_and_refuse_if(p, v, ~MATCH, Code.BAD_CONTROLLER)
