@@ -10,7 +10,8 @@ from unittest.mock import patch
 from ringpair_protocol import ascon
 
 from host.tests.cuts import OPERATIONS, boundaries, counts, cut
-from host.tests.story import RULES, Dice, Story
+from host.tests.rules import Dice
+from host.tests.story import Story
 from host.tests.worthless import EVERY, PORTS, STATES, genuine
 from scripts.campaign import Trial
 
@@ -26,7 +27,7 @@ def remembered() -> Iterator[None]:
         yield
 
 
-def steps(trial: Trial) -> None:
+def steps(trial: Trial, kind: type[Story] = Story) -> None:
     """Model against device: stories of two devices, until so many steps are done."""
     played: Counter[str] = Counter()
     number = 0
@@ -35,12 +36,11 @@ def steps(trial: Trial) -> None:
             dice = Dice(random.Random(f"{trial.seed} {number}"))
             pair = number % SILICON
             length = min(trial.left, STEPS_OF_A_STORY)
-            story = Story((2 * pair + 1, 2 * pair + 2))
+            story = kind((2 * pair + 1, 2 * pair + 2))
             name = "start"
             try:
                 for _ in range(length):
-                    possible = [name for name, (_, _, when) in RULES.items() if when(story)]
-                    (name,) = dice.source.choices(possible, [RULES[name][0] for name in possible])
+                    name = story.rules.draw(story, dice.source)
                     story.play(name, dice)
                     played[name] += 1
                     trial.count()
@@ -48,11 +48,11 @@ def steps(trial: Trial) -> None:
                 story.end()
             except Exception as problem:
                 raise AssertionError(f"story {number} of seed {trial.seed}, step {trial.tried}, {name}") from problem
-            trial.notes["power cuts"] = int(trial.notes.get("power cuts", 0)) + story.cuts
-            trial.notes["sessions"] = int(trial.notes.get("sessions", 0)) + len(story.sessions[0])
+            for figure, count in story.figures().items():
+                trial.notes[figure] = int(trial.notes.get(figure, 0)) + count
             story.close()
             number += 1
-    trial.notes |= {name.replace("_", " "): played[name] for name in RULES}
+    trial.notes |= {name.replace("_", " "): played[name] for name in kind.rules}
 
 
 def cuts(trial: Trial) -> None:

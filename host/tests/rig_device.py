@@ -122,7 +122,7 @@ class Twin:
     seed
         Of silicon and noise.
     flash
-        Image of 1 MB; blank without it.
+        Image from address 0 on; blank behind it.
     counts
         What each ring counts in every read.
     parameters
@@ -146,7 +146,7 @@ class Twin:
     def __init__(self, seed: int = 1, flash: bytes | None = None, counts: list[int] | None = None, **parameters: int):
         self.seed = seed
         self.counts = counts or silicon(seed)
-        flash = self.blank if flash is None else flash
+        flash = (flash or b"") + self.blank[len(flash or b"") :]
         self.memory = memory(self.profile)
         chip = FlashParameters(**{"size": len(self.blank), "jedec": self.jedec_id, **parameters})
         rates = {"admin_baud": CLOCK_HZ // 4, "peer_baud": CLOCK_HZ // 4}
@@ -165,6 +165,7 @@ class Twin:
         self._trng_starts: list[tuple[int, int]] = []  # raw bits and power-ups when a draw began
         self.admin_out: list[bytes] = []
         self.peer_out: list[bytes] = []
+        self._wait: tuple[object, int] = None, 0  # what is waited for, and the cycle when that began
         self.boot(power=False)
 
     def _reads(self) -> RingReads:
@@ -335,6 +336,10 @@ class Twin:
         run, draft = self.model.party.run, self.model._enrollment
         return run.left_ms if run else draft.left_ms if draft else 0
 
+    def waited_ms(self) -> float:
+        """What is over of the wait that is going on."""
+        return (self.device.status.cycle - self._wait[1]) * 1000 / CLOCK_HZ
+
     def pad(self, field) -> bytes:
         """A field of the device's scratchpad."""
         return self._scratchpad()[field.address : field.end]
@@ -390,6 +395,8 @@ class Twin:
 
     def _compare(self, outs: list[Out]) -> None:
         """The last step of the device against what the model makes of it."""
+        if self.model.party.run is not self._wait[0]:
+            self._wait = self.model.party.run, self.device.status.cycle
         expected = tuple([out.payload for out in outs if out.port is port] for port in Port)
         got = self.admin_out, self.peer_out
         assert got == expected, f"\ndevice {readable(got)}\nmodel  {readable(expected)}"
@@ -574,13 +581,15 @@ def _used_image(seed: int, far_ids: tuple[bytes, ...], sessions: int) -> bytes:
     return bytes(chip.memory)
 
 
-def scene(peers: int = 1, seed: int = 1, sessions: int = 0, **options) -> tuple[Twin, list[Far]]:
+def scene(
+    peers: int = 1, seed: int = 1, sessions: int = 0, kind: type[Twin] = Twin, **options
+) -> tuple[Twin, list[Far]]:
     """A device, enrolled and paired with so many ends; its ``entry`` is what a registry has of it.
 
     ``sessions`` is how many it has had with the first of them.
     """
     ids = tuple(far_id(number) for number in range(peers))
-    twin = Twin(seed, _used_image(seed, ids, sessions) if sessions else image_of(seed, ids)[0], **options)
+    twin = kind(seed, _used_image(seed, ids, sessions) if sessions else image_of(seed, ids)[0], **options)
     twin.entry = image_of(seed, ids)[1]
     fars = [Far(far_id(number)) for number in range(peers)]
     for far in fars:
@@ -602,11 +611,11 @@ def _two_images(seeds: tuple[int, int]) -> list[tuple[int, bytes, DeviceEntry]]:
     )
 
 
-def two_devices(seeds: tuple[int, int] = (1, 2)) -> list[Twin]:
-    """Two paired devices, the one with the lower id first."""
+def two_devices(seeds: tuple[int, int] = (1, 2), kinds: tuple[type[Twin], type[Twin]] = (Twin, Twin)) -> list[Twin]:
+    """Two paired devices of these seeds and kinds, the one with the lower id first."""
     twins = []
     for seed, image, entry in _two_images(seeds):
-        twins.append(Twin(seed, image))
+        twins.append(kinds[seeds.index(seed)](seed, image))
         twins[-1].entry = entry
     return twins
 

@@ -10,9 +10,7 @@ both ports, the flash, STATUS, what is left of secrets. Beyond that, whatever ha
 * a pairing that both have works in five messages, when all is over.
 """
 
-import random
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar
 
 from ringpair_protocol import frames
 from ringpair_protocol import messages as msg
@@ -27,57 +25,17 @@ from ringpair_protocol.pairing import (
 )
 from ringpair_protocol.records import MAX_PEERS
 
-from host.tests.rig_device import CLOCK_HZ, Twin, carry, silicon, two_devices
+from host.tests.rig_device import Twin, carry, silicon, two_devices
+from host.tests.rules import Chooser, Rules
 
-T = TypeVar("T")
 MEMORY = 300
 """Messages that are remembered for replays."""
 LENGTHS = (8, 8, 8, 8, 8, 8, msg.LENGTHS[msg.M1], msg.TEXT_MAX)
 """What is short takes little time."""
 
 
-class Chooser(Protocol):
-    """Where a rule takes its choices from."""
-
-    def number(self, low: int, high: int) -> int:
-        """From low to high, both included."""
-
-    def pick(self, values: Sequence[T]) -> T:
-        """One of them."""
-
-    def data(self, low: int, high: int) -> bytes:
-        """So many bytes."""
-
-
-class Dice:
-    """Choices of a generator with a seed."""
-
-    def __init__(self, source: random.Random):
-        self.source = source
-
-    def number(self, low: int, high: int) -> int:
-        return self.source.randint(low, high)
-
-    def pick(self, values: Sequence[T]) -> T:
-        return self.source.choice(values)
-
-    def data(self, low: int, high: int) -> bytes:
-        return self.source.randbytes(self.source.randint(low, high))
-
-
-Rule = Callable[["Story", Chooser], None]
-RULES: dict[str, tuple[float, Rule, Callable[["Story"], bool]]] = {}
-"""Weight in long runs, the rule, and whether it can be played now; by name."""
-
-
-def rule(weight: float, when: Callable[["Story"], bool] = lambda story: True) -> Callable[[Rule], Rule]:
-    """A method of the story that may be played."""
-
-    def register(function: Rule) -> Rule:
-        RULES[function.__name__] = weight, function, when
-        return function
-
-    return register
+RULES = Rules()
+rule = RULES.rule
 
 
 class Story:
@@ -93,10 +51,16 @@ class Story:
         What the registry has of each device; None in the factory state.
     pairing
         Which pairing each device holds now and at which number; None if none, or not known.
+    rules, kinds, patience
+        What can be played, with what devices; how much of a wait may pass before its end is looked at.
     """
 
+    rules: ClassVar[Rules] = RULES
+    kinds: ClassVar[tuple[type[Twin], type[Twin]]] = Twin, Twin
+    patience: ClassVar[float] = 0.5
+
     def __init__(self, seeds: tuple[int, int] = (1, 2)):
-        self.twins: list[Twin] = two_devices(seeds)
+        self.twins: list[Twin] = two_devices(seeds, self.kinds)
         self.entries: list[DeviceEntry | None] = [twin.entry for twin in self.twins]
         self.air: list[list[bytes]] = [[], []]
         self.mail: list[list[tuple[bytes, int]]] = [[], []]
@@ -107,7 +71,6 @@ class Story:
         self.sessions: list[dict[bytes, tuple[Role, int]]] = [{}, {}]
         self.current = [b"", b""]  # the last session that each has accepted
         self.sent: list[dict[bytes, list[bytes]]] = [{}, {}]  # by session
-        self.waits: list[tuple[object, int]] = [(None, 0), (None, 0)]
         self.cuts = 0
 
     # ------------------------------------------------------------------ what follows from every step
@@ -115,10 +78,8 @@ class Story:
         """What a device has said; and no wait ends while nobody looks."""
         self.listen(who)
         for number, other in enumerate(self.twins):
-            run, now = other.model.party.run, other.device.status.cycle
-            if run is not self.waits[number][0]:
-                self.waits[number] = run, now
-            elif run and (now - self.waits[number][1]) / CLOCK_HZ * 1000 > run.left_ms / 2:
+            run = other.model.party.run
+            if run and other.waited_ms() > run.left_ms * self.patience:
                 self.expire(number)
 
     def listen(self, who: int) -> None:
@@ -159,7 +120,7 @@ class Story:
 
     def play(self, name: str, choose: Chooser) -> None:
         """One step."""
-        RULES[name][1](self, choose)
+        self.rules[name][1](self, choose)
 
     # ------------------------------------------------------------------ handshakes
     @rule(20)
@@ -457,6 +418,10 @@ class Story:
         for who, twin in enumerate(self.twins):
             self.pairing[who] = self.pairings, twin.command(Opcode.IMPORT, puzzles[who])[0]
             self.mail[who].clear()
+
+    def figures(self) -> dict[str, int]:
+        """What a story of many steps was worth."""
+        return {"power cuts": self.cuts, "sessions": len(self.sessions[0])}
 
     def close(self) -> None:
         for twin in self.twins:

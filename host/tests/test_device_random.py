@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from host.tests import campaign_device
-from host.tests.story import RULES, Story, T
+from host.tests.rules import T
+from host.tests.story import RULES, Story
 from scripts.campaign import Trial
 
 EXAMPLES = int(os.environ.get("RINGPAIR_EXAMPLES", "6"))
