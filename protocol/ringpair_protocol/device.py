@@ -190,8 +190,11 @@ class DeviceModel:
         """Factory reset, in any state in which there is a flash."""
         if self.vault.state() is DeviceStateCode.NO_FLASH:
             return []
-        with suppress(Refused), self.vault.noted():  # told even if the flash has failed: see the known weaknesses
-            self._reset()
+        try:
+            with self.vault.noted():
+                self._reset()
+        except Refused as refused:
+            return self._outputs([Failed(refused.code, NOBODY)])
         return [_event(Event.RESET_DONE)]
 
     # ------------------------------------------------------------------ commands

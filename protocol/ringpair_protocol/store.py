@@ -228,13 +228,15 @@ class Journal(Generic[T]):
         return None
 
     def _write(self, slot: bytes, places: list[Place]) -> Place:
-        """Try the places in order; a slot 0 begins its sector anew."""
+        """Try the places in order; a slot 0 begins its sector anew, if that is blank then."""
         if len(slot) != self.slot_length:
             raise ValueError(f"a slot has {self.slot_length} bytes, not {len(slot)}")
         for place in places:
             sector, address = self._sector(place.sector), self._address(place)
             if place.slot == 0:
                 self.flash.erase(sector)
+                if not blank(self.flash, sector):
+                    continue
                 self.flash.program(sector, self.header)
                 if self.flash.read(sector, HEADER_LENGTH) != self.header:
                     continue
@@ -284,6 +286,11 @@ def sectors(controllers: int = 0) -> Iterator[int]:
         yield from range(journal, journal + JOURNAL_SECTORS * SECTOR, SECTOR)
 
 
+def blank(flash: Flash, sector: int) -> bool:
+    """Whether the sector that begins at this address is erased, to the last bit."""
+    return all(flash.read(sector + page, PAGE) == b"\xff" * PAGE for page in range(0, SECTOR, PAGE))
+
+
 def wipe(flash: Flash, *, plain_record: bool = True, controllers: int = 0) -> None:
     """Erase the plain record's sector, then every sector of a journal that is not blank to the last bit.
 
@@ -293,5 +300,5 @@ def wipe(flash: Flash, *, plain_record: bool = True, controllers: int = 0) -> No
     if plain_record:
         flash.erase(first)
     for address in others:
-        if any(flash.read(address + page, PAGE) != b"\xff" * PAGE for page in range(0, SECTOR, PAGE)):
+        if not blank(flash, address):
             flash.erase(address)

@@ -216,17 +216,22 @@ class Vault:
             wipe(self.flash, plain_record=False, controllers=self._controllers)
 
     def reset(self) -> None:
-        """Everything goes; until the next power-up the device is in the factory state whatever the flash has kept.
+        """Everything goes.
 
         Raises
         ------
         Refused
-            ``FLASH_FAILED``: the flash does not get ready.
+            ``FLASH_FAILED``: the plain record is still there, or the flash does not get ready.
         """
-        flash, self._state, self.device_id = self.flash, DeviceStateCode.FACTORY, bytes(ID_LENGTH)
+        self.device_id = bytes(ID_LENGTH)
         self.close()
-        with _flash_failures():
-            wipe(flash, controllers=self._controllers)
+        try:
+            with _flash_failures():
+                wipe(self.flash, controllers=self._controllers)
+        finally:
+            self._state = self._read_state()
+        if self._state is not DeviceStateCode.FACTORY:
+            raise Refused(Code.FLASH_FAILED)
 
     def close(self) -> None:
         """The end of an operation: keys are gone."""

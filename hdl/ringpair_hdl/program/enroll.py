@@ -29,13 +29,11 @@ from ringpair_hdl.puf.engine import Command
 from . import flash
 from .curve import pin_display
 from .handshake import SEND, flag
+from .imports import NO_PLACE
 from .journal import SECTOR_STEP, ok, refuse_if
 from .keys import puf
 from .memory import ENROLLING, Memory
 
-CHUNK = 64
-"""Bytes of a sector that are looked at in one go."""
-CHUNKS = records.SECTOR // CHUNK
 REGION_SECTORS = records.JOURNAL_SECTORS
 
 
@@ -57,14 +55,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
 
     with p.routine("erase_sectors"):
         p.set(v.address[2], 0)
-        p.set(v.count, CHUNKS)
-        p.call("flash_read")
-        with p.Loop() as loop:
-            p.take(Port.SPI, v.buffer[:CHUNK])
-            loop.leave(~ONES)
-            p.byte(Op.ADD, v.count, 255)
-            loop.leave(ZERO)
-        flash.select(p, 0)
+        p.call("look_blank")
         p.call("flash_erase", ~ONES)
         p.byte(Op.ADD, v.address[1], SECTOR_STEP)
         with p.If(CARRY):
@@ -72,7 +63,8 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.byte(Op.ADD, v.sectors, 255)
         p.jump("erase_sectors", ~ZERO)
 
-    # Everything goes: the plain record first, because without it nothing else can be opened.
+    # Everything goes: the plain record first, because without it nothing else can be opened. If that stays, ``status``
+    # says so.
     with p.routine("factory_reset"):
         p.phase(Phase.ADMIN | Phase.FLASH)
         p.output(off=Output.LED_READY | Output.LED_ERROR)
@@ -82,7 +74,10 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.call("wipe_session")
         p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
         p.call("flash_erase")
-        p.set(v.state, DeviceStateCode.FACTORY)
+        p.call("read_state")
+        p.compare(v.state, DeviceStateCode.FACTORY)
+        with p.If(~ZERO):
+            p.set(v.status, Code.FLASH_FAILED)
         p.zero(v.own_id)
         p.set(v.untidy, 0)
         p.zero(v.new_wrap)
@@ -94,6 +89,9 @@ def _add_wiping(p: Program, v: Memory) -> None:
 
     with p.routine("reset_by_button"):
         p.call("factory_reset")
+        p.set(v.pending_peer, NO_PLACE)
+        ok(p, v)
+        p.jump("failed_event", ~ZERO)
         p.control(Unit.SIDE, 0)
         p.emit(Port.LINK, Event.RESET_DONE)
         p.control(Unit.FRAME, SEND)

@@ -36,6 +36,9 @@ FIRST_PLACE = records.HEADER_LENGTH
 LAST_PLACE = FIRST_PLACE + (records.SLOTS_PER_PAGE - 1) * records.SLOT_STRIDE
 SEALED = {PEER: records.PEER_SLOT_LENGTH - 20, DEVICE: records.DEVICE_SLOT_LENGTH - 20}
 MORE_SECTORS = records.JOURNAL_SECTORS - 1
+CHUNK = 64
+"""Bytes of a sector that are looked at in one go."""
+CHUNKS = records.SECTOR // CHUNK
 
 
 def minus(value: int) -> int:
@@ -294,44 +297,49 @@ def _add_commit(p: Program, v: Memory) -> None:
         with p.If(~MATCH):
             p.set(v.status, Code.FLASH_FAILED)
 
-    # MATCH: the sector at ``address`` is blank but for its header, and ``address`` is at its first slot.
-    with p.routine("open_sector"):
-        p.call("flash_erase")
-        flash.program(p, v, lambda: p.give(Port.SPI, v.header))
-        p.call("flash_read")
-        p.check(Port.SPI, v.header)
-        flash.select(p, 0)
-        p.set(v.address[2], FIRST_PLACE)
-
     # ``slot`` becomes the next slot. Only when it is verified the old one is retired.
     with p.routine("journal_commit"):
         p.call("seal_slot")
         p.copy(v.address, v.old)
         p.set(v.sectors, MORE_SECTORS)
         p.call("next_place")
-        with p.If(CARRY):
-            p.call("program_slot")
-        with p.Else():
-            p.call("commit_elsewhere")
-        with p.If(~MATCH):
-            p.jump("commit_elsewhere_loop")
-        p.jump("commit_done")
+        p.jump("commit_elsewhere", ~CARRY)
+        p.call("program_slot")
+        p.jump("commit_done", MATCH)
+        p.jump("commit_elsewhere")
 
-    with p.routine("commit_elsewhere_loop"):
+    # In the first slot of the next sector, or of one behind it: one that is blank to the last bit, since a bit that an
+    # erase has left would lead `find_last` astray.
+    with p.routine("commit_elsewhere"):
         p.test(v.sectors, 0xFF)
         with p.If(ZERO):
             p.set(v.status, Code.FLASH_FAILED)
             p.ret()
-        p.call("commit_elsewhere")
-        p.jump("commit_elsewhere_loop", ~MATCH)
-        p.jump("commit_done")
-
-    with p.routine("commit_elsewhere"):
         p.byte(Op.ADD, v.sectors, minus(1))
         p.call("next_sector")
-        p.call("open_sector")
-        with p.If(MATCH):
-            p.jump("program_slot")
+        p.call("flash_erase")
+        p.call("look_blank")
+        p.jump("commit_elsewhere", ~ONES)
+        flash.program(p, v, lambda: p.give(Port.SPI, v.header))
+        p.call("flash_read")
+        p.check(Port.SPI, v.header)
+        flash.select(p, 0)
+        p.jump("commit_elsewhere", ~MATCH)
+        p.set(v.address[2], FIRST_PLACE)
+        p.call("program_slot")
+        p.jump("commit_elsewhere", ~MATCH)
+        p.jump("commit_done")
+
+    # ONES: the sector that begins at ``address`` is blank.
+    with p.routine("look_blank"):
+        p.set(v.count, CHUNKS)
+        p.call("flash_read")
+        with p.Loop() as loop:
+            p.take(Port.SPI, v.buffer[:CHUNK])
+            loop.leave(~ONES)
+            p.byte(Op.ADD, v.count, minus(1))
+            loop.leave(ZERO)
+        flash.select(p, 0)
 
     with p.routine("commit_done"):
         p.test(v.found, 1)
