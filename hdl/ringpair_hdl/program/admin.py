@@ -127,6 +127,9 @@ def add_main(p: Program, v: Memory) -> None:
             p.compare(v.state, DeviceStateCode.ENROLLED)
             p.jump("on_button", ZERO)
 
+    with p.routine("go_to_record"):
+        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+
     # What the flash says of this device.
     with p.routine("read_state"):
         p.set(v.state, DeviceStateCode.NO_FLASH)
@@ -141,7 +144,7 @@ def add_main(p: Program, v: Memory) -> None:
         with p.If(CARRY):
             p.ret()
         p.set(v.state, DeviceStateCode.FACTORY)
-        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("go_to_record")
         p.call("flash_read")
         p.take(Port.SPI, v.spi)
         p.compare(v.spi, records.RECORD_VERSION)

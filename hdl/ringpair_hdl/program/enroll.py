@@ -54,7 +54,6 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.jump("erase_sectors")
 
     with p.routine("erase_sectors"):
-        p.set(v.address[2], 0)
         p.call("look_blank")
         p.call("flash_erase", ~ONES)
         p.byte(Op.ADD, v.address[1], SECTOR_STEP)
@@ -72,7 +71,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.control(Unit.TIMER, 0)
         p.set(v.flags, 0)
         p.call("wipe_session")
-        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("go_to_record")
         p.call("flash_erase")
         p.call("read_state")
         p.compare(v.state, DeviceStateCode.FACTORY)
@@ -197,7 +196,7 @@ def _add_confirm(p: Program, v: Memory) -> None:
 
     with p.routine("write_record"):
         p.phase(Phase.ADMIN | Phase.FLASH)
-        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("go_to_record")
         p.call("flash_erase")
         p.set(v.address[2], 1)
         plain = (v.floorplan, v.layout_version, v.salt, v.helper, v.check)
@@ -223,7 +222,7 @@ def _add_confirm(p: Program, v: Memory) -> None:
             p.ret()
         if v.full:
             p.call("make_identity")
-        p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
+        p.call("go_to_record")
         flash.program(p, v, lambda: p.emit(Port.SPI, records.RECORD_VERSION))
         p.jump("read_state")
 
