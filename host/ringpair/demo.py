@@ -26,6 +26,7 @@ from .errors import Refused, RingpairError
 from .events import Closed, SessionUp, Text
 from .registry import Registry, Secrecy
 from .stage import POLL_S, WAIT_S, DemoFailed, Side, Wire, expect, readable, stored_for_peers, together
+from .virtual.display import read_pins
 
 Tell = Callable[[int, str], None]
 """Told of every step: its number, and what happened."""
@@ -95,6 +96,16 @@ class Lock(Side):
     def factory_reset(self) -> None:
         """By the registry's message; the button would take ten seconds."""
         self.board.import_puzzle(make_reset(self.entry))
+
+    def read_display(self) -> str:
+        changes: list[tuple[int, int]] = []
+        deadline = time.monotonic() + WAIT_S
+        while not (pins := read_pins(changes, self.control.status()["clock_hz"])):
+            expect(time.monotonic() < deadline, f"{self.name} shows no PIN")
+            time.sleep(POLL_S)
+            events = self.control.request("events")["events"]
+            changes += [(cycle, seen) for cycle, kind, seen in events if kind == "display"]
+        return pins[-1]
 
     def cycles(self) -> int:
         return sum(self.settle()["phase_cycles"][PHASE_PUF:FLASH_BIT])

@@ -42,6 +42,9 @@ class Hands(Protocol):
     def factory_reset(self) -> None:
         """Back to it."""
 
+    def read_display(self) -> str:
+        """The PIN that has just come onto its display."""
+
     def cycles(self) -> int:
         """For how many cycles the device has computed so far, without the time for its flash; 0 if nobody counts."""
 
@@ -112,7 +115,10 @@ class LockDemo:
     # The steps
 
     def bind(self) -> None:
-        pin = self._show()
+        self.lock.hold()
+        self.lock.board.display_pin()
+        self.lock.release()
+        pin = self.lock.read_display()
         before = self.lock.cycles()
         self.device_key = bind(self.lock.board, self.phone, self.device_id, pin, self._carry)
         self.findings.binding_cycles = self.lock.cycles() - before
@@ -120,7 +126,7 @@ class LockDemo:
         bindings = self.lock.board.bindings()
         self.findings.bound_by_pin = bindings.services == [self.phone.id]
         self.tell(
-            f"the lock shows the PIN {pin}; the phone binds it with {self.findings.binding_bytes} bytes in "
+            f"the lock's display shows the PIN {pin}; the phone binds it with {self.findings.binding_bytes} bytes in "
             f"{len(self.carried)} messages and knows its key, {self.device_key.hex()[:16]}..., from now on"
         )
         code = self._try_again(pin)
@@ -199,7 +205,7 @@ class LockDemo:
         return Service.of(secrets.token_bytes(SEED_LENGTH), LibraryCurve())
 
     def _show(self, release: bool = True) -> str:
-        """What the lock shows while its button is held."""
+        """What the lock tells while its button is held."""
         self.lock.hold()
         pin = self.lock.board.pin(Pin.DYNAMIC)
         if release:
