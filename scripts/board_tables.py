@@ -73,7 +73,11 @@ def board_notes() -> str:
     """What one must know of each board; needs amaranth-boards."""
     from ringpair_boards.build import boards
 
-    return "".join(f"* **{board.title}.** {' '.join(board.notes)}\n" for board in boards() if board.notes)
+    def words(board) -> str:
+        display = (f"Display of the PIN, profile `full`: {board.display.where}.",) if board.display else ()
+        return " ".join(board.notes + display)
+
+    return "".join(f"* **{board.title}.** {words(board)}\n" for board in boards() if words(board))
 
 
 def flash_table() -> str:

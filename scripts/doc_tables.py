@@ -209,6 +209,7 @@ def limit_table() -> str:
         ("binding", f"{messages.BINDING_BYTES} bytes in 4 messages"),
         ("opening of a controller's session", f"{messages.OPENING_BYTES} bytes in 3 messages"),
         ("wrong PINs until only the button helps", binding.PIN_TRIES),
+        ("a dynamic PIN is good for", f"{binding.PIN_SECONDS} s, one B2"),
         ("handshake on the wire", f"{messages.HANDSHAKE_BYTES} bytes in 3 messages"),
         ("handshake after a lost M2", f"{resync} bytes in 5 messages"),
         ("flash of a pairing", f"{records.STORED_PER_PEER} bytes: header and two slots"),

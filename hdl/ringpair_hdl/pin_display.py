@@ -61,11 +61,17 @@ class PinDisplay(wiring.Component):
     segments: Out(7)
     right: Out(1)
 
+    def __init__(self):
+        self.digits = [Signal(3, name=f"digit{n}") for n in range(PIN_DIGITS)]  # the first one first
+        self.left = Signal(range(PIN_DIGITS + 1))  # bytes that are still to come or go
+        self.time = Signal(range(PAIR_TICKS * PAIRS * ROUNDS))  # ticks since the PIN came
+        self.telling, self.shown, self.valid = (Signal(name=name) for name in ("telling", "shown", "valid"))
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        digits = [Signal(3, name=f"digit{n}") for n in range(PIN_DIGITS)]  # the first one first
-        left, time = Signal(range(PIN_DIGITS + 1)), Signal(range(PAIR_TICKS * PAIRS * ROUNDS))
-        telling, shown, valid, moves = (Signal(name=name) for name in ("telling", "shown", "valid", "moves"))
+        digits, left, time = self.digits, self.left, self.time
+        telling, shown, valid, moves = self.telling, self.shown, self.valid, Signal()
         command = self.cmd.payload
         m.d.comb += [
             self.cmd.ready.eq(1),
