@@ -71,7 +71,7 @@ class PinDisplay(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         digits, left, time = self.digits, self.left, self.time
-        telling, shown, valid, moves = self.telling, self.shown, self.valid, Signal()
+        telling, shown, valid, moves = self.telling, self.shown, self.valid, Signal(name="moves")
         command = self.cmd.payload
         m.d.comb += [
             self.cmd.ready.eq(1),
