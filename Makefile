@@ -24,7 +24,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # Cycles of the device, printed as a table (see docs/protocol.md).
-figures: $(VENV)/virtual
+figures: $(VENV)/test
 	$(BIN)/python scripts/bench_device.py
 
 # The metrics beside those of pypuf, and their memory and time by number of boards (see docs/puf-evaluation.md).

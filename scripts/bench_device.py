@@ -12,6 +12,7 @@ target.
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,9 @@ FAST_BAUD = 3_000_000
 BITS_PER_BYTE = 10
 KEYS, TEXTS, SPEED_RUNS = 20, 40, 5
 MINUTE = 720_000_000
+ROOT = Path(__file__).resolve().parent.parent
+SIGNATURES, STATEMENT = 10, 135
+"""Signatures to measure, of as many bytes as those of a session's S2 have."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,33 @@ def controllers(library: Path) -> Iterator[Figure]:
     yield Figure("opening of a controller's session", computed() - bound, "cycles", most=3_200_000)
 
 
+def curve_engine() -> Iterator[Figure]:
+    """The curve engine alone: signatures with their operands, hashing and results; and its cells in the build that the
+    documents show."""
+    sys.path.insert(0, str(ROOT))
+    from host.tests.curve_bench import Engine, Sequences
+
+    engine, rng = Engine(), random.Random(1)
+    does, rows = Sequences(engine), []
+    for _ in range(SIGNATURES):
+        seed, message = rng.randbytes(32), rng.randbytes(STATEMENT)
+        does.x25519(rng.randbytes(32), rng.randbytes(32))
+        public = does.public_key(seed)
+        begun = engine.spent
+        signature = does.sign(seed, public, message)
+        signed = engine.spent
+        if not does.verify(public, message, signature):
+            raise RuntimeError("the engine refuses its own signature")
+        rows.append((does.cycles, signed - begun, engine.spent - signed))
+    engine.close()
+    exchange, sign, verify = map(max, zip(*rows, strict=True))
+    yield Figure("X25519", exchange, "cycles", most=650_000)
+    yield Figure("signature (Ed25519)", sign, "cycles", most=750_000)
+    yield Figure(f"verification, slowest of {SIGNATURES}", verify, "cycles", most=1_300_000)
+    cells = json.loads((ROOT / "docs" / "resources.json").read_text())["full"]["blocks"]["device.curve"]
+    yield Figure("curve engine with SHA-512, as built", cells, "cells", most=800)
+
+
 def machine(library: Path) -> Iterator[Figure]:
     """What depends on this machine and on what else it does."""
     host = Host(library, 1)
@@ -315,6 +346,7 @@ def main() -> int:
     figures = list(handshake(library, images))
     fast = build(Design(arguments={"admin_baud": FAST_BAUD, "peer_baud": FAST_BAUD}), progress)
     figures += channel(fast, images)
+    figures += curve_engine()
     figures += controllers(build(Design(arguments={"profile": "full"}), progress))
     if not arguments.quick:
         progress("measuring this machine")
