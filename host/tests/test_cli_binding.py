@@ -98,6 +98,18 @@ def test_the_text_goes_to_the_owner(lock, run, typed):
     assert b"the words of the owner" not in b"".join(seen)
 
 
+def test_a_pin_on_the_display_is_not_printed(lock, run, typed, capsys):
+    assert run("pin", lock.port, "--display")["pin"] is None
+    assert main(["pin", lock.port, "--display"]) == 0
+    told, shown = capsys.readouterr().out, lock.model.binder.display.decode()
+    assert "on the device's display" in told
+    assert shown not in told
+    typed(shown)
+    run("service", "new", "phone")
+    assert run("bind", lock.port, "--service", "phone", "--pin-file", "-")["service"] == "phone"
+    assert lock.model.binder.display is None
+
+
 def test_label(lock, run, home, capsys):
     label = run("label", lock.port, "--png", home / "label.png", "--svg", home / "label.svg")
     assert label["qr"] == Label(bytes.fromhex(label["device_id"]), label["pin"]).to_text()
