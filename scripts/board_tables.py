@@ -28,11 +28,12 @@ BLOCKS = {
     "device.from_puf": "a register on the way from it",
     "rings.counters": "four counters of 16 bits, one a channel",
     "device.curve": "Curve25519, Ed25519, SHA-512: a microprogrammed engine with one DSP",
+    "device.display": "keeps the dynamic PIN, for the seven-segment display",
     "device.shelf": "memory for keys that are not in use, in single-port RAM",
     "core": "characterization: commands, readings, noise capture",
     "core.port": "serial port of the characterization",
     "core.reader": "selects rings, times the window, collects counts",
-    "(top)": "commands between the blocks, pins",
+    "(top)": "commands between the blocks, pins; segments of a digit",
 }
 """What a block does; others come with their name only."""
 

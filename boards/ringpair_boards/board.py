@@ -143,7 +143,7 @@ class Budget:
 BUDGETS = {"pair": Budget(3700, 12), "characterize": Budget(3700, 12)}
 FULL = Budget(4800, 30, 1, fmax_mhz=24.5, seed=2)
 """Of the profile with bindings and sessions, on a chip that has the DSP and the single-port RAM for it. It takes all of
-its block RAMs, so the placement matters more than in other profiles: the seeds reach 24 to 27 MHz."""
+its block RAMs, so the placement matters more than in other profiles: seeds differ by some MHz."""
 
 
 @dataclass(frozen=True)
