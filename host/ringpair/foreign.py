@@ -1,4 +1,4 @@
-"""Reading files that others have written: whatever is wrong with one, there is one kind of error for it."""
+"""Reading what others have written: whatever is wrong with a file, there is one kind of error for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,3 +28,12 @@ def reading(path: str | Path, error: type[Exception], hint: str) -> Iterator[Non
     except Exception as problem:
         text = str(getattr(problem, "strerror", None) or problem).partition("\n")[0] or type(problem).__name__
         raise error(f"cannot read {path} ({text}); {hint}") from problem
+
+
+def is_text(word: str) -> bool:
+    """Whether an argument or a variable was UTF-8; Python keeps what was not as characters that cannot be written."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ringpair.board import Board
@@ -241,7 +242,8 @@ def test_gateware_that_cannot_be_bound(run, typed):
     [
         (("bind", "PORT", "--qr", "RP1:00:1:2"), 2, "a label reads|checksum"),
         (("bind", "PORT", "--qr", Label(bytes(8), "12345678").to_text()), 2, "the label is of the device"),
-        (("bind", "PORT", "--pin-file", "/nowhere/pin"), 1, "/nowhere/pin"),
+        (("bind", "PORT", "--pin-file", "/nowhere/pin"), 2, "cannot read /nowhere/pin: No such file"),
+        (("bind", "PORT", "--pin-file", "/"), 2, "directory; expected a file with the PIN"),
         (("bind", "PORT"), 2, "no terminal to ask"),
         (("bind", "PORT", "--service", "watch"), 4, "no service 'watch'; services: phone"),
         (("session", "PORT", "--text", ""), 2, "at least one byte"),
@@ -336,6 +338,25 @@ def test_no_pin_in_the_help():
     done = subprocess.run([sys.executable, "-m", "ringpair.cli", "bind", "--help"], capture_output=True, text=True)
     assert "--pin-file" in done.stdout
     assert "--pin " not in done.stdout
+
+
+def test_full_disk_leaves_the_label_that_was_there(lock, run, home, monkeypatch):
+    """The picture is written whole or not at all."""
+    picture = home / "label.svg"
+    run("label", lock.port, "--svg", picture)
+    before = picture.read_bytes()
+
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    error = run("label", lock.port, "--svg", picture, code=1)["error"]["message"]
+    monkeypatch.undo()
+    assert error.startswith(f"{picture}: No space left on device")
+    assert picture.read_bytes() == before
+    assert not list(home.glob("label.svg.*"))
 
 
 def test_no_counter_is_used_twice(lock, run, typed):

@@ -16,11 +16,15 @@ import pytest
 from ringpair.cli import main
 from ringpair.registry import Registry, Secrecy
 from ringpair.registry.models import ACTIVE
+from ringpair.registry.services import Services
 from ringpair.transport import SerialTransport
 from ringpair_protocol.admin import DeviceStateCode, PeerState
+from ringpair_protocol.controllers import ControllerTable
+from ringpair_protocol.records import MAX_CONTROLLERS
 from sqlalchemy import Engine, event
 
 from host.tests.model_board import ModelBoard
+from protocol.tests.rig_binding import FULL
 
 PASSPHRASE = "correct horse"
 
@@ -185,5 +189,51 @@ def test_import(home, two, capsys) -> None:
             assert one.model.vault.keys().describe(0)[0] == PeerState.LIVE, "marked as delivered, and it is not there"
         paired(one, other)
         if not was_killed:
+            break
+    assert moment > 10
+
+
+@pytest.fixture
+def lock(home):
+    """A device that can be bound, and a service."""
+    fresh(home)
+    with ModelBoard("lock", identity=FULL) as board:
+        board.hold_button()
+        enrolled(board.port, "lock")
+        assert run("service", "new", "phone") == 0
+        yield board
+
+
+def bound_to(board: ModelBoard) -> int:
+    """How many services the device knows."""
+    keys = board.model.vault.keys()
+    table = ControllerTable(keys)
+    return sum(table.load(place) is not None for place in range(MAX_CONTROLLERS))
+
+
+def bindings(home: Path) -> int:
+    with Registry(home / "registry.sqlite", Secrecy(PASSPHRASE)) as registry:
+        return len(Services(registry).bindings())
+
+
+def test_bind_and_unbind(home, lock, tmp_path, capsys) -> None:
+    """Bound again after a kill, and unbound: once on both sides, then on none."""
+    pin = tmp_path / "pin"
+    pin.write_text(lock.model.vault.keys().preset_pin().decode())
+    bind = "bind", lock.port, "--pin-file", pin
+    for moment in itertools.count(1):
+        bind_killed = killed(moment, *bind)
+        whole(home)
+        assert bindings(home) <= bound_to(lock) <= 1, "the registry has what the device has not"
+        if bindings(home) == 0:
+            assert run(*bind) == 0
+        assert run("session", lock.port, "--switch", "on") == 0
+        unbind_killed = killed(moment, "unbind", lock.port)
+        whole(home)
+        assert bound_to(lock) <= bindings(home) <= 1, "the device has what the registry has not"
+        if bindings(home):
+            assert run("unbind", lock.port) == 0
+        assert (bound_to(lock), bindings(home)) == (0, 0)
+        if not bind_killed and not unbind_killed:
             break
     assert moment > 10

@@ -4,13 +4,15 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ringpair_protocol import curve25519
 from ringpair_protocol.curve25519 import BASE_U, ORDER, PRIME, BadPoint, check_public_key, elligator2, x25519
 
 from protocol.tests.curve_vectors import ED25519_VECTORS, ITERATED, X25519_VECTORS
 
+unhurried = settings(deadline=None)
+"""The curve in plain Python takes its time on a busy computer."""
 SEEDS = st.binary(min_size=32, max_size=32)
 LOW_ORDER = [
     number.to_bytes(32, "little")
@@ -63,6 +65,7 @@ def test_edge_values_as_the_library() -> None:
             assert x25519(scalar, u) == theirs
 
 
+@unhurried
 @given(SEEDS, SEEDS)
 def test_x25519_as_the_library(scalar: bytes, u: bytes) -> None:
     theirs = X25519PrivateKey.from_private_bytes(scalar)
@@ -78,6 +81,7 @@ def test_ed25519_of_rfc_8032(seed: str, key: str, message: str, signature: str) 
     assert curve25519.verify(bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature))
 
 
+@unhurried
 @given(SEEDS, st.binary(max_size=300))
 def test_ed25519_as_the_library(seed: bytes, message: bytes) -> None:
     theirs = Ed25519PrivateKey.from_private_bytes(seed)
@@ -88,6 +92,7 @@ def test_ed25519_as_the_library(seed: bytes, message: bytes) -> None:
     assert curve25519.verify(curve25519.public_key(seed), message, signature)
 
 
+@unhurried
 @given(SEEDS, st.integers(0, 511), st.binary(min_size=1, max_size=20))
 def test_one_wrong_bit_of_a_signature(seed: bytes, bit: int, message: bytes) -> None:
     key, signature = curve25519.public_key(seed), bytearray(curve25519.sign(seed, message))
@@ -131,9 +136,23 @@ def test_keys_that_are_refused(number: int, reason: str) -> None:
 
 
 def test_everybody_could_sign_for_a_small_order() -> None:
-    """Why such keys are refused: the library takes them, and this signature for any message."""
-    key = (1).to_bytes(32, "little")
-    Ed25519PublicKey.from_public_bytes(key).verify(key + bytes(32), b"whatever")
+    """Why such keys are refused: the library takes this signature for any message; we do not."""
+    key, other = (1).to_bytes(32, "little"), curve25519.public_key(bytes(32))
+    signature = key + bytes(32)
+
+    def library_takes(public_key: bytes, message: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    assert library_takes(key, b"whatever")
+    assert library_takes(key, b"anything else")
+    assert not library_takes(other, b"whatever")
+    assert not curve25519.verify(key, b"whatever", signature)
+    with pytest.raises(BadPoint, match="small order"):
+        check_public_key(key)
 
 
 def test_lengths() -> None:
@@ -146,6 +165,7 @@ def test_lengths() -> None:
         check_public_key(bytes(31))
 
 
+@unhurried
 @given(st.integers(0, 2**255 - 1))
 def test_elligator_gives_points_of_the_curve(r: int) -> None:
     """v^2 = u^3 + A u^2 + u has a solution; r and -r give the same point."""

@@ -9,11 +9,13 @@ that is slow or that a host-only installation lacks.
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from keyword import iskeyword
 
 from ringpair.errors import RingpairError
+from ringpair.foreign import is_text
 from ringpair.portlock import reason
 
 from .output import Output, drop_results
@@ -80,7 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = build_parser().parse_args(argv)
+    _open_streams()
+    parser = build_parser()
+    for word in sys.argv[1:] if argv is None else argv:
+        if not is_text(word):
+            parser.error(f"expected arguments in UTF-8, got {word!r}: check the terminal's encoding")
+    arguments = parser.parse_args(argv)
     output = Output(json=arguments.json)
     if arguments.verbose:
         _log(arguments.verbose)
@@ -101,6 +108,13 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{problem.filename}: " if problem.filename else ""
         output.error(RingpairError(f"{where}{reason(problem)}; check the folder, its permissions and the disk's space"))
         return RingpairError.exit_code
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed before we began lead nowhere: no file of ours may get their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we run
 
 
 def _log(verbosity: int) -> None:

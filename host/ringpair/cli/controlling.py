@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringpair.errors import UsageError
+from ringpair.portlock import reason
 
 from .common import add_port, add_registry
 
@@ -54,9 +55,17 @@ def read_label(text: str) -> Label:
     from ringpair_protocol.label import Label
 
     try:
-        return Label.from_text(sys.stdin.readline() if text == "-" else text)
+        return Label.from_text(_line() if text == "-" else text)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
+
+
+def _line() -> str:
+    """A line from standard input."""
+    try:
+        return sys.stdin.readline(MAX_FILE)
+    except UnicodeDecodeError as problem:
+        raise UsageError("expected a line of text on standard input, got bytes that are not UTF-8") from problem
 
 
 def read_pin(file: str | None) -> str:
@@ -70,10 +79,13 @@ def read_pin(file: str | None) -> str:
     from ringpair_protocol.label import check_pin
 
     if file == "-":
-        pin = sys.stdin.readline()
+        pin = _line()
     elif file is not None:
-        with Path(file).open(encoding="ascii", errors="replace") as opened:
-            pin = opened.read(MAX_FILE)
+        try:
+            with Path(file).open(encoding="ascii", errors="replace") as opened:
+                pin = opened.read(MAX_FILE)
+        except OSError as problem:
+            raise UsageError(f"cannot read {file}: {reason(problem)}; expected a file with the PIN") from problem
     elif sys.stdin.isatty():
         import getpass
 

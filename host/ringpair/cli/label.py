@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     import segno
     from ringpair_protocol.admin import Pin
     from ringpair_protocol.label import Label
+    from ringpair_protocol.nor import write_whole
 
     with open_board(arguments) as board:
         device_id = device_id_of(board)
@@ -32,8 +33,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     files = []
     for path, kind in ((arguments.png, "png"), (arguments.svg, "svg")):
         if path is not None:
-            with path.open("wb") as file:
-                code.save(file, kind=kind, scale=PIXELS)
+            picture = io.BytesIO()
+            code.save(picture, kind=kind, scale=PIXELS)
+            write_whole(path, picture.getvalue())
             output.note(f"wrote {path}")
             files.append(str(path))
     drawn = io.StringIO()

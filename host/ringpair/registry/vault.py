@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from ringpair.errors import RegistryError, WrongPassphrase
+from ringpair.foreign import is_text
 
 from .models import VaultRow
 
@@ -122,6 +123,8 @@ def ask_passphrase(prompt: str, confirm: bool = False, variable: str = PASSPHRAS
         Neither is possible, or the two differ.
     """
     given = os.environ.get(variable)
+    if given and not is_text(given):
+        raise RegistryError(f"expected a passphrase in UTF-8, {variable} holds something else: set it anew")
     if given:
         return given
     if not sys.stdin.isatty():
