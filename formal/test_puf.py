@@ -1,14 +1,20 @@
-"""Proofs of the PUF: the window is exact and rings run one at a time; NEXT keeps the budget."""
+"""Proofs of the PUF: windows are exact, rings run one at a time; NEXT keeps the budget; all commands end."""
+
+import random
 
 import pytest
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
-from ringpair_hdl.puf.engine import PufEngine
-from ringpair_hdl.puf.microcode import Action
+from ringpair_hdl.puf.engine import Command, PufEngine
+from ringpair_hdl.puf.microcode import Action, Condition
+from ringpair_hdl.puf.program import control_words
+from ringpair_hdl.puf.quantizer import STEPS, Comparator
 from ringpair_hdl.puf.rings import RingReader
+from ringpair_protocol import puf
 
 from formal.prove import Disproved, mutant, prove, reach
+from formal.puf_control import COUNTS, RESETS_N, STEPS_N, TO_BYTE, Control, Endless
 
 WINDOW = 5
 LENGTH = WINDOW + RingReader.CYCLES
@@ -123,3 +129,177 @@ def test_next_can_pass_the_budget(text, wrong):
     """The induction notices, although no short run from reset shows it."""
     with pytest.raises(Disproved):
         prove(with_budget_properties(mutant(PufEngine, text, wrong)), depth=4)
+
+
+# ---------------------------------------------------------------------------------------- every command ends
+
+BUDGET = puf.SEARCH_BUDGET
+BOUNDS = (540, 8_520, 18_740, 5_881, 630, 1_700, 456, 10)
+"""Cycles of each command, by number; without waiting for streams and rings. The last one has no meaning."""
+RECONSTRUCT, BITS, NEXT = Command.RECONSTRUCT.value, Command.BITS.value, Command.NEXT.value
+
+
+def engine_that_rests(words, budget):
+    """Any counts and entries are read; any words are left of another search."""
+    noise = random.Random(budget)
+    engine = Control(words, budget, entry=lambda: noise.getrandbits(9))
+    engine.search[1:] = [noise.getrandbits(9) for _ in engine.search[1:]]
+    return engine
+
+
+def check_ends(words, budget=BUDGET):
+    """All commands in all orders, as far as a later one can tell what came before."""
+    before = [engine_that_rests(words, budget)]
+    for setup in ([RECONSTRUCT], [RECONSTRUCT, NEXT, NEXT], [Command.MEASURE_16.value]):
+        before.append(before[0].copy())
+        for command in setup:
+            before[-1].command(command, BOUNDS[command])
+    for command in set(range(8)) - {NEXT}:
+        ends = set()
+        for start in before:
+            engine = start.copy()
+            took = engine.command(command, BOUNDS[command])
+            stays = engine.key() == start.key() and command in (BITS, 7)
+            ends.add((took, () if stays else engine.key()))
+        assert len(ends) == 1, "a command hangs on what came before"
+    search = before[1]
+    while search.tries < budget:
+        tries = search.tries
+        search.command(NEXT, BOUNDS[NEXT])
+        assert search.tries == tries + 1
+    key = search.key()
+    search.command(NEXT, BOUNDS[NEXT])
+    assert search.key() == key, "refused"
+
+
+def test_commands_end():
+    """With streams served; what waits for a stream or the rings stands still."""
+    check_ends(control_words(puf.Quantizer()))
+
+
+@pytest.mark.slow
+def test_the_longest_search_ends():
+    check_ends(control_words(puf.Quantizer()), puf.MAX_BUDGET)
+
+
+@pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")  # of a module made from text
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("p.do(Action.BIT)", "p.do()"),
+        ("p.do(Action.NEXT_N)", "p.do()"),
+        ('p.do(Action.STORE, Condition.NOT_LAST, "enroll ring")', 'p.do(target="enroll ring")'),
+        ('p.jump(Condition.BORROW, "push")', 'p.do(target="push")'),
+        ('p.do(Action.COUNT, Condition.COMMAND_0, "more")', 'p.do(Action.PREPARE, Condition.COMMAND_0, "more")'),
+    ],
+)
+def test_a_command_without_end_is_noticed(text, wrong):
+    with pytest.raises(Endless):
+        check_ends(mutant(control_words, text, wrong)(puf.Quantizer()))
+
+
+def with_control_properties(engine=PufEngine):
+    """The engine with free inputs, and what `formal/puf_control.py` takes for granted: its way, and its counts."""
+
+    class Checked(engine):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            sequencer = self.sequencer
+            sequencer.elaborate, elaborate = lambda platform: self.way(elaborate(platform)), sequencer.elaborate
+            self.counters(m, sequencer.stale)
+            return m
+
+        def way(self, m):
+            """``pc`` is where the present word was read, or that of the LEVEL whose word it is."""
+            sequencer, address = self.sequencer, m.submodules.control.read_ports[0].addr
+            stale, loading, word = sequencer.stale, sequencer.loading, sequencer.instruction
+            pc, jumps, asks, following = Signal(7), Signal(), Signal(), Signal(7)
+            m.d.comb += [
+                jumps.eq(~loading & ~word[14:].all() & sequencer.conditions.bit_select(word[7:11], 1)),
+                asks.eq(sequencer.level & ~stale),  # the next word is no instruction
+                following.eq(Mux(stale, 0, Mux(jumps, word[:7], pc + 1))),
+                Assert(asks | (address == Cat(following, sequencer.page))),
+                Assume(~(loading & sequencer.level)),  # the upper bits of levels and entries are no LEVEL
+            ]
+            with m.If(~asks):
+                m.d.sync += pc.eq(following)
+            restarts = Signal()
+            m.d.sync += restarts.eq(self.clear)
+            m.d.comb += [Assert(~restarts | stale), Assert(~(loading & stale))]
+            return m
+
+        def counters(self, m, stale):
+            n, bits, tries = Signal(8), Signal(3), Signal(len(self.tries))
+            cleared = self.clear | stale | self.action(Action.FORGET)
+            in_row = self.action(Action.ROW) | (self.action(Action.ADD) & (n[:4] != 0))
+            m.d.sync += n.eq(Mux(in_row, Cat((n[:4] + 1)[:4], n[4:]), n + self.action(*STEPS_N)))
+            m.d.sync += bits.eq(bits + self.action(*TO_BYTE))
+            m.d.sync += tries.eq(tries + self.action(Action.COUNT))
+            with m.If(cleared | self.action(*RESETS_N)):
+                m.d.sync += n.eq(0)
+            with m.If(cleared):
+                m.d.sync += bits.eq(0)
+            with m.If(cleared | self.action(Action.PREPARE)):
+                m.d.sync += tries.eq(0)
+            with m.If(~stale):  # there they are about to be cleared
+                m.d.comb += [Assert(self.n == n), Assert(self.bits == bits), Assert(self.tries == tries)]
+            last = (self.tries == 0) | (self.tries == self.budget)
+            right = {
+                Condition.ALL: n >= COUNTS,
+                Condition.IN_ROW: n[:4] != 0,
+                Condition.NOT_LAST: n[:4] != 15,
+                Condition.IN_BYTE: bits != 0,
+                Condition.LIMIT: Mux(self.command[2], last, self.tries[4]),
+                Condition.ALWAYS: 1,
+                Condition.NEVER: 0,
+            }
+            for condition, value in right.items():
+                m.d.comb += Assert(stale | (self.sequencer.conditions[condition.value] == value))
+
+    return Checked(budget=BUDGET)
+
+
+def test_control_is_as_told():
+    prove(with_control_properties(), depth=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("following.eq(Mux(self.clear, 0, address + ~level))", "following.eq(address + ~level)"),
+        ("Mux(taken, jump.target, following)", "Mux(holds, jump.target, following)"),
+        ("self.n[6:].all()", "self.n[5:].all()"),
+        ("step & last_in_row", "step & n[:3].all()"),
+    ],
+)
+def test_control_can_be_wrong(text, wrong):
+    with pytest.raises(Disproved):
+        prove(with_control_properties(mutant(PufEngine, text, wrong)), depth=3)
+
+
+class SteppedComparator(wiring.Component):
+    """`last` comes 19 steps after a load."""
+
+    load: In(1)
+    step: In(1)
+
+    def __init__(self):
+        self.dut = Comparator()
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        steps, known = Signal(range(STEPS + 2)), Signal()
+        m.d.comb += [dut.load.eq(self.load), dut.step.eq(self.step & ~self.load)]
+        with m.If(self.load):
+            m.d.sync += [steps.eq(0), known.eq(1)]
+        with m.Elif(self.step):
+            m.d.sync += steps.eq(steps + 1)
+            m.d.comb += Assume(steps != STEPS + 1)
+        m.d.comb += Assert(~known | (dut.last == (steps == STEPS)))
+        return m
+
+
+def test_comparator_ends():
+    prove(SteppedComparator(), depth=STEPS + 3, induction=False)
