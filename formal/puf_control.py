@@ -59,8 +59,17 @@ class Control:
 
     def command(self, command: int, limit: int = 100_000) -> int:
         """Run one from where the engine rests; the cycles until it is done. Raises `Endless`."""
-        page, pc, cycles = command >> 2 << 7, self._rest(), 0
+        return self._walk(self._rest(), -1, command, limit)
+
+    def reset(self, limit: int = 1_000) -> int:
+        """What follows a reset or `clear`, until the engine rests."""
+        return self._walk(0, self._rest(), 0, limit)
+
+    def _walk(self, pc: int, end: int, command: int, limit: int) -> int:
+        page, cycles = command >> 2 << 7, 0
         while cycles < limit:
+            if pc == end:
+                return cycles
             word, cycles = self.words[page + pc], cycles + 1
             if word >> 14 == 3:
                 self._access(word)

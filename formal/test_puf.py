@@ -1,8 +1,12 @@
-"""Proofs of the PUF: windows are exact, rings run one at a time; NEXT keeps the budget; all commands end."""
+"""Proofs of the PUF: windows are exact, rings run one at a time; NEXT keeps the budget; all commands end; `clear`."""
 
+import json
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -13,7 +17,7 @@ from ringpair_hdl.puf.quantizer import STEPS, Comparator
 from ringpair_hdl.puf.rings import RingReader
 from ringpair_protocol import puf
 
-from formal.prove import Disproved, mutant, prove, reach
+from formal.prove import YOSYS, Disproved, mutant, prove, reach, run
 from formal.puf_control import COUNTS, RESETS_N, STEPS_N, TO_BYTE, Control, Endless
 
 WINDOW = 5
@@ -243,6 +247,8 @@ def with_control_properties(engine=PufEngine):
                 m.d.sync += tries.eq(0)
             with m.If(~stale):  # there they are about to be cleared
                 m.d.comb += [Assert(self.n == n), Assert(self.bits == bits), Assert(self.tries == tries)]
+            with m.If(self.action(Action.WIPE) & ~stale):
+                m.d.comb += Assert(self.writer.en & (self.writer.addr == n) & (self.writer.data == 0))
             last = (self.tries == 0) | (self.tries == self.budget)
             right = {
                 Condition.ALL: n >= COUNTS,
@@ -270,6 +276,7 @@ def test_control_is_as_told():
         ("Mux(taken, jump.target, following)", "Mux(holds, jump.target, following)"),
         ("self.n[6:].all()", "self.n[5:].all()"),
         ("step & last_in_row", "step & n[:3].all()"),
+        ("replace.eq(self.action(Action.WIPE, Action.STORE)", "replace.eq(self.action(Action.STORE)"),
     ],
 )
 def test_control_can_be_wrong(text, wrong):
@@ -303,3 +310,118 @@ class SteppedComparator(wiring.Component):
 
 def test_comparator_ends():
     prove(SteppedComparator(), depth=STEPS + 3, induction=False)
+
+
+# ---------------------------------------------------------------------------------------- nothing is left by `clear`
+
+
+def flip_flops(component):
+    """Name of each register, and whether it is reset in any cycle with `clear`, whatever else is."""
+    with tempfile.TemporaryDirectory(prefix="ringpair-") as name:
+        folder = Path(name)
+        (folder / "top.il").write_text(rtlil.convert(component, name="top"))
+        script = "hierarchy -top top; proc; flatten; opt_expr; opt_clean; opt_dff; opt_clean; write_json top.json"
+        done = run([*YOSYS, "-q", "-p", f"read_rtlil top.il; {script}"], folder)
+        assert not done.returncode, done.stdout
+        netlist = json.loads((folder / "top.json").read_text())["modules"]["top"]
+    drivers = {
+        bit: (cell, place)
+        for cell in netlist["cells"].values()
+        for port, bits in cell["connections"].items()
+        if cell["port_directions"][port] == "output"
+        for place, bit in enumerate(bits)
+    }
+    (clear,) = netlist["ports"]["clear"]["bits"]
+
+    def surely(bit):
+        """It is 1 while `clear` is: an OR in whose cone that is."""
+        if bit in (clear, "1"):
+            return True
+        cell, place = drivers.get(bit, ({"type": ""}, 0))
+        ins = cell.get("connections", {})
+        if cell["type"] == "$or":
+            return any(surely(ins[port][place]) for port in "AB" if place < len(ins[port]))
+        if cell["type"] in ("$logic_or", "$reduce_or", "$reduce_bool"):
+            return any(surely(bit) for port in "AB" for bit in ins.get(port, ()))
+        return False
+
+    names = {bit: name for name, wire in netlist["netnames"].items() for bit in wire["bits"] if "$" not in name}
+    found = {}
+    for cell in netlist["cells"].values():
+        if "dff" in cell["type"]:
+            resets, ins = cell["type"].startswith("$sdff"), cell["connections"]
+            right = resets and int(cell["parameters"]["SRST_POLARITY"], 2) == 1 and surely(ins["SRST"][0])
+            found |= dict.fromkeys((names[bit].rpartition(".")[2] for bit in ins["Q"]), right)
+    return found
+
+
+KEPT = {"data", "loading", "stale"}
+"""Not reset by `clear`: `data` is read anew while the memory is wiped, the others are set and reset by themselves."""
+
+
+def check_registers(engine):
+    found = flip_flops(engine())
+    assert len(found) > 10
+    assert {name for name, cleared in found.items() if not cleared} == KEPT
+
+
+def test_clear_resets_registers():
+    check_registers(PufEngine)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("self.p = Signal(9)", "self.p = Signal(9, reset_less=True)"),
+        ("ResetInserter(self.clear | sequencer.stale |", "ResetInserter(sequencer.stale |"),
+    ],
+)
+def test_a_register_that_stays_is_noticed(text, wrong):
+    with pytest.raises(AssertionError):
+        check_registers(mutant(PufEngine, text, wrong))
+
+
+class Wiping(Control):
+    """Whose memory is known to be zero where it was wiped."""
+
+    def __init__(self, words):
+        super().__init__(words, BUDGET)
+        self.wiped = set()
+
+    def _word(self, place):
+        return 0 if place in self.wiped else 0x5EC
+
+    def _do(self, action):
+        assert action not in (Action.STORE, Action.COLLECT)
+        super()._do(action)
+        if action is Action.WIPE:
+            self.wiped.add(self.n - 1 & 255)
+
+    def _access(self, word):
+        raise AssertionError("wiping needs no access")
+
+
+def check_wiping(words):
+    """After a reset, and after the command: all words are zero, and what was read last is one of them."""
+    for start in (Wiping.reset, lambda engine: engine.command(Command.CLEAR.value)):
+        engine = Wiping(words)
+        start(engine)
+        assert engine.wiped == set(range(256)), "a word that is not wiped"
+        assert not engine.data, "what was read before it was wiped"
+
+
+def test_memory_is_wiped():
+    check_wiping(control_words(puf.Quantizer()))
+
+
+@pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")  # of a module made from text
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("p.label(last)\n    p.do(Action.WIPE, Condition.ALL, last)", "p.label(last)\n    p.do(Action.WIPE)"),
+        ("p.do(Action.FORGET)\n    overwrite(p)", "p.do(Action.FORGET)"),
+    ],
+)
+def test_a_word_that_stays_is_noticed(text, wrong):
+    with pytest.raises(AssertionError):
+        check_wiping(mutant(control_words, text, wrong)(puf.Quantizer()))
