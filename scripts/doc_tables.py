@@ -147,7 +147,10 @@ def command_table() -> str:
 EVENTS = {
     admin.Event.STARTED: ("the identity", "once after power-up"),
     admin.Event.SESSION: ("role 1 ‖ peer 1 ‖ epoch 4 ‖ session id 8", "a session is open; `epoch` is the one used up"),
-    admin.Event.FAILED: ("code 1 ‖ peer 1", "a handshake that this device began came to nothing"),
+    admin.Event.FAILED: (
+        "code 1 ‖ peer 1",
+        "a handshake that this device began came to nothing; or, with peer 0xff, a reset",
+    ),
     admin.Event.PEER_OUT: ("one peer message", "to be carried to the other board"),
     admin.Event.TEXT: ("text", "what the peer said"),
     admin.Event.CLOSED: ("code 1", "the session has ended"),

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from ringpair_protocol.admin import Code, DeviceStateCode, Event, Opcode, PeerState, Status
+from ringpair_protocol.admin import NOBODY, Code, DeviceStateCode, Event, Opcode, PeerState, Status
 from ringpair_protocol.nor import Worn
 from ringpair_protocol.pairing import finish_enrollment, make_reset, make_revocation
 from ringpair_protocol.records import (
@@ -233,7 +233,7 @@ def test_reset_that_erases_nothing(by_button: bool) -> None:
     wear(twin, range(STORE_END), erase=True)
     if by_button:
         twin.press(10.3)
-        assert twin.admin_out == [bytes([Event.FAILED, Code.FLASH_FAILED, 0xFF])]
+        assert twin.admin_out == [bytes([Event.FAILED, Code.FLASH_FAILED, NOBODY])]
         assert twin.device.led & LED_ERROR
     else:
         twin.command(Opcode.IMPORT, make_reset(twin.entry), Code.FLASH_FAILED)

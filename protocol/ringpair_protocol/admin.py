@@ -32,9 +32,10 @@ The last four are those of a device that controllers can bind (profile ``FULL``)
 and Ta come by ``CONTROLLER_IN``, what is left by ``CONTROLLER_REST``.
 
 Events: ``SESSION`` role 1 | peer 1 | epoch 4 | session id 8 (the epoch that the handshake used up) - ``FAILED``
-status 1 | peer 1 - ``PEER_OUT`` one peer message for the tunnel - ``TEXT`` text - ``STARTED`` the identity body, once
-after power-up - ``CLOSED`` reason status 1 - ``RESET_DONE`` after a factory reset by the button -
-``CONTROLLER_TEXT`` place 1 | text, what a controller said that is not for the device itself.
+status 1 | peer 1 (`NOBODY` if there was no peer, or if a reset by the button failed) - ``PEER_OUT`` one peer message
+for the tunnel - ``TEXT`` text - ``STARTED`` the identity body, once after power-up - ``CLOSED`` reason status 1 -
+``RESET_DONE`` after a factory reset by the button - ``CONTROLLER_TEXT`` place 1 | text, what a controller said that is
+not for the device itself.
 """
 
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from . import LEVEL
 
 REPLY = 0x80
 MAGIC = b"RNGP"
+NOBODY = 0xFF
+"""Peer number in replies and events that concern no peer."""
 
 
 class Opcode(IntEnum):

@@ -16,7 +16,7 @@ from enum import Enum
 from hmac import compare_digest
 from typing import ClassVar, NamedTuple
 
-from .admin import REPLY, Carrier, Code, DeviceStateCode, Event, Identity, Opcode, Pin, Profile, Status
+from .admin import NOBODY, REPLY, Carrier, Code, DeviceStateCode, Event, Identity, Opcode, Pin, Profile, Status
 from .binder import Binder, ControllerText
 from .controllers import ControllerTable
 from .derivations import RANDOM
@@ -29,8 +29,6 @@ from .store import Flash
 from .vault import Keyring, Puf, Vault, require_state
 
 ENROLL_TIMEOUT_MS = 5000
-NOBODY = 0xFF
-"""Peer number in replies and events that concern no peer."""
 
 LENGTHS_OF_BODY = {
     Opcode.IDENTITY: {0},

@@ -4,7 +4,7 @@ from functools import partial
 
 from ringpair_protocol import messages as msg
 from ringpair_protocol import records
-from ringpair_protocol.admin import Code, DeviceStateCode, Event
+from ringpair_protocol.admin import NOBODY, Code, DeviceStateCode, Event
 from ringpair_protocol.derivations import CHECK, DEVICE_KEY, ENROLL, FIRST_WRAP
 
 from ringpair_hdl.control.assembler import (
@@ -29,7 +29,6 @@ from ringpair_hdl.puf.engine import Command
 from . import flash
 from .curve import pin_display
 from .handshake import SEND, flag
-from .imports import NO_PLACE
 from .journal import SECTOR_STEP, ok, refuse_if
 from .keys import puf
 from .memory import ENROLLING, Memory
@@ -88,7 +87,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
 
     with p.routine("reset_by_button"):
         p.call("factory_reset")
-        p.set(v.pending_peer, NO_PLACE)
+        p.set(v.pending_peer, NOBODY)
         ok(p, v)
         p.jump("failed_event", ~ZERO)
         p.control(Unit.SIDE, 0)
