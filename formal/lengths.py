@@ -1,7 +1,7 @@
 """How long the runs are whose length the program counts itself, and that no run leaves its field."""
 
 from ringpair_hdl.control.decoder import Instruction
-from ringpair_hdl.control.isa import Base, Op, Port, Strobe
+from ringpair_hdl.control.isa import Base, Direction, Op, Port, Strobe
 from ringpair_hdl.program import Memory
 
 from formal.paths import Explorer
@@ -10,7 +10,8 @@ from formal.states import ANY, Code, State
 
 
 class Lengths(DeviceRule):
-    """A run whose length is counted stays in the field that it begins in.
+    """A run whose length is counted stays in the field that it begins in; but for the zeros of CPace's generator
+    string, which lie in ``buffer`` and before the digits in ``bits``.
 
     The length of the received frame is what ``frame`` was found to be, plus what was taken off there. A run that begins
     in the middle of a field is a part of it, as in ``slot[4:]``. What was found is in ``code.lengths`` afterwards.
@@ -48,6 +49,9 @@ class Lengths(DeviceRule):
         lengths = [k & 127 for k in range(256) if before.values[1] >> k & 1]
         field = next(f for f in self.v.pad.fields.values() if f.address <= run.address < f.end)
         room = field.end - run.address
+        if i.port == Port.PUF and i.direction == Direction.GIVE and run.address == self.v.buffer.address:
+            self.demand(self.v.bits.address == self.v.buffer.end, "the zeros do not lie in a row")
+            room = self.v.digits.address - run.address
         self.demand(max(lengths) <= room, f"{max(lengths)} bytes from {run.address - field.address} of {field.name}")
         least, most = self.found.get((i.opcode, run.address), (127, 0))
         self.found[i.opcode, run.address] = min(least, min(lengths)), max(most, max(lengths))

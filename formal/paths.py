@@ -14,7 +14,8 @@ A `Rule` says what is to be followed and what must hold. The fewer things it fol
   forgotten.
 * ``zeros``: which bytes of some fields are zero for sure.
 * ``sponge``: what was absorbed since its start, in order; ``spi``: what went out since the flash was selected;
-  ``side``: which line is meant; ``frame``: that, and the first two bytes of the frame that is being made.
+  ``side``: which line is meant; ``frame``: that, and the first two bytes of the frame that is being made;
+  ``shelf``: where on the shelf the next byte goes to or comes from.
 * ``note``: whatever the rule remembers.
 
 That the gateware does with an instruction what is assumed here is proven and tested elsewhere:
@@ -30,8 +31,23 @@ from ringpair_hdl.control import isa
 from ringpair_hdl.control.decoder import Instruction, Run
 from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
 from ringpair_hdl.control.scratchpad import Field
+from ringpair_hdl.store.shelf import UNIT
 
-from formal.states import ANY, END, FLAGS, Code, Link, State, arithmetic, grow, questions, span, whole_blocks
+from formal.states import (
+    ANY,
+    END,
+    FLAGS,
+    LOOSE,
+    TO_SHELF,
+    Code,
+    Link,
+    State,
+    arithmetic,
+    grow,
+    questions,
+    span,
+    whole_blocks,
+)
 
 
 class Violation(AssertionError):
@@ -48,7 +64,7 @@ class Rule:
     zeros
         Fields of which zero bytes are.
     follows
-        Which of "sponge", "spi", "side" and "frame" are.
+        Which of "sponge", "spi", "side", "frame" and "shelf" are.
     at_rest
         The values of tracked bytes matter where the main loop waits.
     """
@@ -162,7 +178,7 @@ class Explorer:
     def _forgotten(self, address: int, state: State) -> State:
         """The state without what nothing asks for any more."""
         gone = self.forget[address]
-        lost = {name: None for name in FLAGS.values() if name in gone and getattr(state, name) is not None}
+        lost = {name: None for name in LOOSE if name in gone and getattr(state, name) is not None}
         values = tuple(ANY if n in gone else value for n, value in enumerate(state.values))
         if values != state.values:
             lost |= {f: None for f in ("zero", "carry") if isinstance(k := getattr(state, f), Link) and k.byte in gone}
@@ -256,6 +272,9 @@ class Explorer:
         match i.unit:
             case Operand.START:
                 return self._sponge(s, (i.operand, (), 0))
+            case Operand.PUF if "shelf" in self.follows:
+                here = UNIT * (i.operand - TO_SHELF) if i.operand >= TO_SHELF else None
+                return s._replace(shelf=here)
             case Operand.EMIT_SPONGE:
                 return self._absorb(s, i.operand)
             case Operand.EMIT_LINK:
@@ -317,9 +336,14 @@ class Explorer:
         run = i.runs[-1]
         least, most = self._extent(i, run, s)
         item = (run.address, run.length)
+        source, target, length = self.code.spans(i, s)
+        if length and i.move is None:
+            s = self._copy(s, target, source, length, length)
+            return s._replace(shelf=s.shelf + length)
         match i.move:
             case Move.GIVE_END:
-                return self._absorb(self._absorb(s, item), END)
+                given = self.code.label(i) if s.sponge == (isa.CUSTOM, (), 0) else item
+                return self._absorb(self._absorb(s, given), END)
             case Move.INCREMENT:
                 s = self.write(s, run.address, least, most, zero=False)
                 return s._replace(zero=None, carry=None)
@@ -370,10 +394,19 @@ class Explorer:
         return s
 
     def _copy(self, s: State, target: int, source: int, least: int, most: int) -> State:
-        known = [s.values[self.places.index(source + k)] if source + k in self.places else ANY for k in range(most)]
-        zeros = s.zeros >> source & ((1 << most) - 1)
-        for k in range(most):
-            s = self.write(s, target + k, int(k < least), 1, zero=bool(zeros >> k & 1), values=known[k])
+        zeros = s.zeros >> source & span(0, most)
+        known = {
+            n: s.values[self.places.index(place - target + source)]
+            for n, place in enumerate(self.places)
+            if target <= place < target + most and place - target + source in self.places
+        }
+        s = self.write(s, target, least, most, zero=False)
+        for n, values in known.items():
+            if self.places[n] >= target + least:
+                values |= s.values[n]
+            s = s._replace(values=self._put(s.values, n, values))
+        if least == most:
+            return s._replace(zeros=s.zeros | (zeros << target & self.watched))
         return s
 
 

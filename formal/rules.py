@@ -10,16 +10,21 @@ from ringpair_hdl.control import isa
 from ringpair_hdl.control.decoder import Instruction
 from ringpair_hdl.control.isa import Base, Condition, Move, Op, Operand, Port, Strobe
 from ringpair_hdl.control.scratchpad import Field
+from ringpair_hdl.curve.commands import Command as CurveCommand
 from ringpair_hdl.program import Memory
+from ringpair_hdl.program.curve import PIN as DISPLAY
+from ringpair_hdl.program.curve import Unit32
+from ringpair_hdl.program.keys import SHARED
 from ringpair_hdl.program.memory import ENROLLING, PENDING_RESPONDER, SESSION
 from ringpair_hdl.puf.engine import Command as PufCommand
+from ringpair_hdl.store.shelf import UNIT
 from ringpair_protocol import derivations as kdf
 from ringpair_protocol import messages as msg
 from ringpair_protocol.admin import DeviceStateCode, Event
 from ringpair_protocol.nor import Command
 
 from formal.paths import Rule
-from formal.states import ANY, END, Code, State, log_of, span, values_of
+from formal.states import ANY, END, SHELF, TO_SHELF, Code, State, log_of, span, values_of
 
 ODD = values_of(lambda k: k & 1)
 TRUTH = (ODD, ANY ^ ODD)
@@ -39,6 +44,15 @@ HARMLESS = (Command.READ, Command.READ_STATUS, Command.JEDEC_ID, Command.RELEASE
 def inputs(row: kdf.Derivation, **operands: Field | int) -> tuple:
     """What the sponge has absorbed for a row of the derivations, as `State.sponge` tells it."""
     return 8, log_of(row.label, END, *(operands[name] for name, _ in row.inputs), END), 0
+
+
+class Swap(NamedTuple):
+    """A move between scratchpad and shelf."""
+
+    put: bool
+    unit: Unit32
+    what: str  # "keys", "public", "buffer": the field, if it is one of these as a whole
+    offset: int
 
 
 class DeviceRule(Rule):
@@ -69,21 +83,52 @@ class DeviceRule(Rule):
         """What a MATCH of T2 is about."""
         return "check", Port.SPONGE, (self.v.tag_2.address, msg.TAG_LENGTH), self.as_initiator
 
+    # ------------------------------------------------------------------ of the profile FULL
+    def puf_command(self, i: Instruction) -> int | None:
+        """Command of the PUF engine that an instruction begins, if it does."""
+        if i.unit != Operand.PUF:
+            return None
+        own = not self.v.full or SHARED <= i.operand < DISPLAY
+        return i.operand & ~(SHARED if self.v.full else 0) if own else None
+
+    def pin_command(self, i: Instruction) -> int | None:
+        """The same, of what keeps and shows the PIN."""
+        mine = self.v.full and i.unit == Operand.PUF and DISPLAY <= i.operand < TO_SHELF
+        return i.operand - DISPLAY if mine else None
+
+    def curve_command(self, i: Instruction) -> int | None:
+        """The same, of the curve engine."""
+        return i.operand if self.v.full and i.unit == Operand.PUF and i.operand < SHARED else None
+
+    def swap(self, i: Instruction, before: State) -> Swap | None:
+        """What a move puts onto the shelf or gets from there, if it does."""
+        source, target, length = self.code.spans(i, before)
+        if not length or i.move is not None:
+            return None
+        v, put = self.v, target >= SHELF
+        inside, there = (source, target) if put else (target, source)
+        fields = {"keys": v.keys, "public": v.public, "buffer": v.buffer[: v.keys.length]}
+        places = {(field.address, field.length): name for name, field in fields.items()}
+        unit, offset = divmod(there - SHELF, UNIT)
+        return Swap(put, next(u for u in reversed(Unit32) if u <= unit), places.get((inside, length), ""), offset)
+
     def rests(self, i: Instruction, condition: Condition | None = None) -> bool:
         """The main loop looks for something to do."""
         return i.strobe == Strobe.WAIT or condition == Condition.ADMIN_FRAME
 
 
 class Keys(NamedTuple):
-    loaded: int = 0  # bytes of the session fields that are from the last derivation
+    loaded: int = 0  # bytes of the session fields, or of the shelf, that are from the last derivation
     equal: bool = False
+    owner: Unit32 = Unit32.PPAKE  # whose keys are in place
 
 
 class SessionKeys(DeviceRule):
     """Session keys become valid only after all 16 bytes of T2 or T3 compared equal, and with all of these keys from the
-    derivation that gave the tag; they are used only while they are valid."""
+    derivation that gave the tag; they are used only while they are valid. They are in place again, from the shelf, when
+    an operation with a controller's keys is over."""
 
-    follows = ("sponge",)
+    follows = ("sponge", "shelf")
 
     def __init__(self, code: Code, memory: Memory):
         super().__init__(code, memory)
@@ -112,18 +157,29 @@ class SessionKeys(DeviceRule):
 
     def after(self, i: Instruction, before: State, state: State, routine: int) -> Keys:
         v, note = self.v, state.note
-        if i.base == Base.DERIVE and state.sponge[1][0] == kdf.SESSION.label:
-            return Keys()
+        if self.code.label(i) == kdf.SESSION.label:
+            return Keys(owner=note.owner)
         if self.rests(i):
-            return note._replace(equal=False)
+            return self._rested(note)
+        if swap := self.swap(i, before):
+            owner = swap.unit if swap.what == "keys" and not swap.put else note.owner
+            return note._replace(loaded=self._moved(i, before, note), owner=owner)
         if self.code.writes(i, v.session):
             note = note._replace(loaded=self._loaded(i, before, note))
         if self.code.writes(i, v.flags) and self._may_set(i, before):
             self.demand(note.equal, "a session begins without T2 or T3 compared equal")
             self.demand(not self.keys & ~note.loaded, "a session begins with keys that are not its own")
-        if self.code.gives(i, v.tx_key, v.rx_key):
+        if self.code.gives(i, v.tx_key, v.rx_key) and note.owner == Unit32.PPAKE:
             self.demand(not state.values[0] & values_of(lambda k: not k & SESSION), "keys are used without a session")
         return note
+
+    def _rested(self, note: Keys) -> Keys:
+        self.demand(note.owner == Unit32.PPAKE, "a controller's keys are in place where the device rests")
+        return note._replace(equal=False)
+
+    def _moved(self, i: Instruction, before: State, note: Keys) -> int:
+        source, target, length = self.code.spans(i, before)
+        return note.loaded & ~span(target, length) | (note.loaded >> source & span(0, length)) << target
 
     def _loaded(self, i: Instruction, before: State, note: Keys) -> int:
         address, length = self.code.written(i)
@@ -141,7 +197,7 @@ class SessionKeys(DeviceRule):
     def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Keys:
         note = state.note
         if self.rests(i, condition):
-            return note._replace(equal=False)
+            return self._rested(note)
         if condition == Condition.MATCH and holds:
             if what == self.t3 and not self.tag & ~note.loaded:
                 return note._replace(equal=True)
@@ -263,6 +319,8 @@ class AtRest(DeviceRule):
         self.zeros, self.field = (field,), field
         self.all = span(field.address, field.length)
         lasting = field in (memory.session, memory.new_wrap)
+        if memory.full and field == memory.session:
+            self.follows, self.zeros = ("shelf",), (field, Field("PPAKE", SHELF + UNIT * Unit32.PPAKE, field.length))
         self.tracked = {memory.flags: (), memory.state: STATES} if lasting else {}
         self.tracked[memory.status] = NOTHING_WRONG
         self.at_rest = lasting
@@ -291,45 +349,56 @@ class AtRest(DeviceRule):
             self._look(state)
 
 
+class Used(NamedTuple):
+    """Units that have worked since they were cleared, or "clearing"."""
+
+    sponge: str = ""
+    puf: str = ""
+    curve: str = ""
+
+
 class Residue(DeviceRule):
-    """Sponge and PUF engine are cleared whenever the main loop waits or looks for something to do."""
+    """Sponge, PUF engine and curve engine are cleared whenever the main loop waits or looks for something to do."""
 
     def __init__(self, code: Code, memory: Memory):
         super().__init__(code, memory)
         self.tracked = {memory.status: NOTHING_WRONG}
 
-    def begin(self) -> tuple[str, str]:
-        return "", ""
+    def begin(self) -> Used:
+        return Used()
 
-    def after(self, i: Instruction, before: State, state: State, routine: int) -> tuple[str, str]:
-        sponge, puf = state.note
+    def after(self, i: Instruction, before: State, state: State, routine: int) -> Used:
+        note = state.note
         if i.base == Base.DERIVE or i.unit == Operand.START:
-            sponge = "used"
+            note = note._replace(sponge="used")
         elif i.strobe == Strobe.SPONGE_CLEAR:
-            sponge = ""
-        elif i.unit == Operand.PUF:
-            puf = "clearing" if i.operand == PufCommand.CLEAR.value else "used"
+            note = note._replace(sponge="")
+        elif (command := self.puf_command(i)) is not None:
+            note = note._replace(puf="clearing" if command == PufCommand.CLEAR.value else "used")
+        elif (command := self.curve_command(i)) is not None:
+            note = note._replace(curve="clearing" if command == CurveCommand.CLEAR else "used")
         if self.rests(i):
-            self._look(sponge, puf)
-        return sponge, puf
+            self._look(note)
+        return note
 
-    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> tuple[str, str]:
-        sponge, puf = state.note
-        if condition == Condition.PUF_BUSY and not holds and puf == "clearing":
-            puf = ""
+    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Used:
+        note = state.note
+        if condition == Condition.PUF_BUSY and not holds:  # whoever's command was the last, it is over
+            note = Used(note.sponge, *("" if unit == "clearing" else unit for unit in note[1:]))
         if self.rests(i, condition):
-            self._look(sponge, puf)
-        return sponge, puf
+            self._look(note)
+        return note
 
-    def _look(self, sponge: str, puf: str) -> None:
-        self.demand(not sponge, "the sponge is not cleared where the device rests")
-        self.demand(not puf, "the PUF engine is not cleared where the device rests")
+    def _look(self, note: Used) -> None:
+        for name, left in note._asdict().items():
+            self.demand(not left, f"{name} is not cleared where the device rests")
 
 
 class Epochs(DeviceRule):
     """A slot that is programmed has the number of a record that was read and unsealed, plus one or two; a number of
     zero only where a journal begins, with no record found. So epochs and the device's own counter never go back. And no
-    key of a record goes into a derivation unless the record was unsealed."""
+    key of a record goes into a derivation unless the record was unsealed, or what is in its place was computed by the
+    curve engine."""
 
     follows = ("spi",)
 
@@ -348,7 +417,8 @@ class Epochs(DeviceRule):
         if self.code.writes(i, self.v.number):
             return self._changed(i, note)
         if self.code.gives(i, self.v.secret):
-            self.demand(note in ("unsealed", "+1", "+2"), "a key is used that is not from an unsealed record")
+            known = note in ("unsealed", "+1", "+2", "computed")
+            self.demand(known, "a key is used that is not from an unsealed record")
         if i.base == Base.SELECT and before.spi and before.spi[0] == Command.PAGE_PROGRAM and self.slot in before.spi:
             new = note == "zero" and not state.values[0] & ODD
             self.demand(new or note in ("+1", "+2"), f"a slot is programmed whose number is {note}")
@@ -359,6 +429,8 @@ class Epochs(DeviceRule):
             return "zero"
         if i.port == Port.SPI:
             return "read"
+        if i.port == Port.PUF:
+            return "computed"
         if i.move == Move.INCREMENT and (i.runs[0].address, i.runs[0].length) == self.run:
             return {"unsealed": "+1", "+1": "+2"}.get(note, "anything")
         return "anything"
@@ -368,90 +440,9 @@ class Epochs(DeviceRule):
         return "unsealed" if tag and state.note == "read" else state.note
 
 
-class SentCounters(DeviceRule):
-    """No counter of sent texts is used twice under a key, none wraps, and they begin again only with a new key."""
-
-    def __init__(self, code: Code, memory: Memory):
-        super().__init__(code, memory)
-        last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
-        self.tracked = {memory.flags: ANSWERING, memory.status: NOTHING_WRONG}
-        self.room = ("less", *((field.address, field.length) for field in (memory.tx_counter, last)))
-
-    def begin(self) -> tuple[bool, bool, bool]:
-        return False, False, False
-
-    def after(self, i: Instruction, before: State, state: State, routine: int) -> tuple[bool, bool, bool]:
-        v, (sent, room, new) = self.v, state.note  # this counter was used; it is not the last; the key is a new one
-        if self.code.writes(i, v.tx_key) and i.port == Port.SPONGE:
-            new = True
-        if self.code.writes(i, v.tx_counter):
-            if i.move != Move.INCREMENT:
-                self.demand(i.port == Port.ZERO and new, "the counter of texts changes under the same key")
-                new = False
-            return False, False, new
-        if self.code.gives(i, v.tx_counter):
-            self.demand(not sent, "a counter is used twice")
-            self.demand(room, "a counter may wrap")
-        return sent or self.code.gives(i, v.tx_counter, port=Port.LINK), room, new
-
-    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> tuple[bool, bool, bool]:
-        sent, room, new = state.note
-        return sent, room or (condition == Condition.CARRY and what == self.room and not holds), new
-
-
-class Heard(NamedTuple):
-    new: bool = False  # the key is, since the counter began
-    stage: int = 0  # 1: the received counter is not below the expected one; 2: nor the last one; 3: the tag was equal
-
-
-class HeardCounters(DeviceRule):
-    """The next expected counter only rises, to one above that of a message whose tag compared equal, and begins again
-    only with a new key; a text is told only if its tag compared equal and its counter is new."""
-
-    follows = ("frame",)
-
-    def __init__(self, code: Code, memory: Memory):
-        super().__init__(code, memory)
-        last = memory.pad.constant(bytes([255] * msg.COUNTER_LENGTH))
-        self.tracked = {memory.flags: ANSWERING}
-        rx, expected, last = ((field.address, field.length) for field in (memory.rx_counter, memory.rx_next, last))
-        self.fresh, self.below = ("less", rx, expected), ("less", rx, last)
-        self.tag = ("tag", Port.LINK, (memory.rx_key.address, memory.rx_key.length))
-
-    def begin(self) -> Heard:
-        return Heard()
-
-    def after(self, i: Instruction, before: State, state: State, routine: int) -> Heard:
-        v, note = self.v, state.note
-        if self.rests(i) or self.code.writes(i, v.rx_counter):
-            note = note._replace(stage=0)
-        if i.base == Base.DERIVE or i.unit == Operand.START:
-            note = note._replace(stage=min(note.stage, 2))
-        if self.code.writes(i, v.rx_key) and i.port == Port.SPONGE:
-            note = note._replace(new=True)
-        if self.code.writes(i, v.rx_next) and i.move != Move.INCREMENT:
-            if i.port == Port.ZERO:
-                self.demand(note.new, "the expected counter begins again under the same key")
-                return Heard()
-            copies = i.move == Move.COPY and i.runs[1].span == (v.rx_counter.address, v.rx_counter.end)
-            self.demand(copies and note.stage == 3, "the expected counter changes without a genuine, new message")
-        if i.unit == Operand.EMIT_LINK and state.frame == (Event.TEXT,):
-            self.demand(note.stage == 3, "a text is told that is not genuine and new")
-        return note
-
-    def decided(self, i: Instruction, state: State, condition: Condition, what, holds: bool) -> Heard:
-        steps = (
-            condition == Condition.CARRY and holds and what == self.fresh,
-            condition == Condition.CARRY and not holds and what == self.below,
-            condition == Condition.MATCH and holds and what and what[:3] == self.tag,
-        )
-        stage = state.note.stage
-        return state.note._replace(stage=stage + 1) if stage < 3 and steps[stage] else state.note
-
-
 def rules(code: Code, memory: Memory) -> Iterator[Rule]:
     """All of this file, ready to explore."""
-    for rule in (SessionKeys, CommitFirst, PeerWrites, Residue, Epochs, SentCounters, HeardCounters):
+    for rule in (SessionKeys, CommitFirst, PeerWrites, Residue, Epochs):
         yield rule(code, memory)
     for field in memory.pad.fields.values():
         if field.secret:

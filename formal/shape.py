@@ -115,9 +115,20 @@ def loops(code: Code, bounds: dict[str, Bound]) -> dict[str, list[str]]:
                 waiting += following[k]
         return not seen & returns
 
+    def looks_at(k: int, bound: Bound) -> bool:
+        """It looks at the counter; or calls what does, as its last, and does not branch."""
+        i, last = code.at(k), None
+        if i.base in CALLS:
+            k = i.target
+            while not (i := code.at(k)).returns and not i.test and i.base not in CALLS:
+                last = i if sets(i, ()) else last
+                k = i.target if i.base == Base.JUMP else i.following
+            return not i.test and last is not None and last.op in LOOKS and last.place in span_of(bound)
+        return i.op in LOOKS and i.place in span_of(bound)
+
     def way_out(ring: set[int], bound: Bound) -> bool:
         """A branch out of the loop is decided by the counter, looked at just before."""
-        looks = {k for k in ring if code.at(k).op in LOOKS and code.at(k).place in span_of(bound)}
+        looks = {k for k in ring if looks_at(k, bound)}
         seen, waiting = set(), [k for step in looks | {k for k in ring if steps_at(k, bound)} for k in following[step]]
         while waiting:
             k = waiting.pop()

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from ringpair_hdl.control import Rom, isa
 from ringpair_hdl.control.decoder import Instruction, Run, decode
-from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Port, Strobe
+from ringpair_hdl.control.isa import Base, Condition, Direction, Move, Op, Operand, Port, Strobe
 from ringpair_hdl.control.scratchpad import Field
+from ringpair_protocol import derivations as kdf
 
 ANY = (1 << 256) - 1
 """Set of values: bit k is set if k can be one."""
 END = "end"
+LABELS = frozenset(row.label for row in vars(kdf).values() if isinstance(row, kdf.Derivation))
 
 
 class Link(NamedTuple):
@@ -36,10 +38,17 @@ class State(NamedTuple):
     spi: tuple | None = None
     side: int = 0
     frame: tuple = ()
+    shelf: int | None = None
     note: object = None
 
 
 FLAGS = {Condition.ZERO: "zero", Condition.CARRY: "carry", Condition.MATCH: "match"}
+LOOSE = (*FLAGS.values(), "shelf")
+"""What is forgotten where nothing asks for it."""
+SHELF = 1 << isa.ADDRESS
+"""Where the bytes of the shelf lie for us: behind those of the scratchpad. A move to or from it is a copy."""
+TO_SHELF = 0xF0
+"""Upper bits of a command for it (`ringpair_hdl.program.curve`); the lower four choose a unit."""
 
 
 class Code:
@@ -93,6 +102,23 @@ class Code:
         address, end = i.runs[0].span
         return any(address < field.end and field.address < max(end, address + 1) for field in fields)
 
+    def label(self, i: Instruction) -> bytes:
+        """Of the derivation that begins here; with more derivations than a table has rows, some give it by a move."""
+        if i.base != Base.DERIVE and i.move != Move.GIVE_END:
+            return b""
+        start, end = i.runs[0].span
+        label = self.pad[start:end]
+        return label if i.base == Base.DERIVE or label in LABELS else b""
+
+    def spans(self, i: Instruction, before: State) -> tuple[int, int, int]:
+        """Source, target and length of a copy, of a move to or from the shelf, too; no length: it is none."""
+        if i.move == Move.COPY:
+            return i.runs[1].address, i.runs[0].address, self.extent(i, i.runs[-1])[1]
+        if before.shelf is None or i.port != Port.PUF or i.direction not in (Direction.GIVE, Direction.TAKE):
+            return 0, 0, 0
+        inside, there, length = i.runs[0].address, SHELF + before.shelf, self.extent(i, i.runs[0])[1]
+        return (there, inside, length) if i.direction == Direction.TAKE else (inside, there, length)
+
     def routine(self, address: int) -> str:
         """The routine that begins at or before an address."""
         place = max((place for place in self.names if place <= address), default=None)
@@ -142,7 +168,7 @@ def questions(code: Code, places: tuple[int, ...], at_rest: bool) -> dict[int, f
     """
     following, returns, returned = flow(code)
 
-    everything = frozenset(FLAGS.values()) | frozenset(range(len(places)))
+    everything = frozenset(LOOSE) | frozenset(range(len(places)))
     calls = {address for address in following if code.at(address).base in (Base.CALL, Base.VECTOR)}
 
     def fixpoint(known: dict[int, frozenset], rule) -> dict[int, frozenset]:
@@ -220,7 +246,8 @@ def asks(i: Instruction, places: tuple[int, ...], at_rest: bool) -> frozenset:
     read = [isa.LENGTH_ADDRESS] if counted else []
     if i.move in (Move.COPY, Move.INCREMENT) or i.direction == Direction.GIVE:
         read += range(i.runs[-1].address, i.runs[-1].address + (i.runs[-1].length or 127))
-    return frozenset(n for n, place in enumerate(places) if place in read)
+    shelf = frozenset({"shelf"} if i.port == Port.PUF and i.move is None else ())
+    return frozenset(n for n, place in enumerate(places) if place in read) | shelf
 
 
 def sets(i: Instruction, places: tuple[int, ...]) -> frozenset:
@@ -228,6 +255,8 @@ def sets(i: Instruction, places: tuple[int, ...]) -> frozenset:
     if i.base == Base.BYTE:
         written = frozenset(places.index(i.place) for _ in range(i.op == Op.SET and i.place in places))
         return written | frozenset({"zero", "carry"} if i.op in (Op.ADD, Op.COMPARE) else {"zero"})
+    if i.unit == Operand.PUF:
+        return frozenset({"shelf"})
     if i.move in (Move.LESS, Move.INCREMENT):
         return frozenset({"zero", "carry"})
     if i.direction == Direction.TAKE and i.port != Port.TRNG and i.runs[0].length is not None:

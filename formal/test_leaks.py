@@ -6,17 +6,18 @@ import pytest
 from ringpair_hdl.control import sequencer
 from ringpair_hdl.control.exchange import Exchange
 from ringpair_hdl.device import Device
+from ringpair_protocol.admin import Profile
 
 from formal.leaks import CUTS, PINS, SOURCES, Flat
+from formal.programs import identity
 from formal.prove import mutant
-from formal.test_program import IDENTITY
 
 pytestmark = pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")  # of a module made from text
 
 
 @cache
 def device() -> Flat:
-    return Flat.of(Device(IDENTITY))
+    return Flat.of(Device(identity(Profile.PAIR)))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -61,6 +62,6 @@ def test_a_leak_in_the_source_is_noticed(monkeypatch):
         "Mux(self.emitting, self.operand, self.memory | self.value)",
     )
     monkeypatch.setattr(sequencer, "Exchange", leaks)
-    flat = Flat.of(Device(IDENTITY))
+    flat = Flat.of(Device(identity(Profile.PAIR)))
     for names in SOURCES.values():
         assert {"admin_tx", "peer_tx", "flash_copi"} <= set(flat.pins(names, tuple(CUTS)))

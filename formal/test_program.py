@@ -1,71 +1,29 @@
 """What the control program may do on all its paths, proven of its bytes in the code memory; bugs that are noticed."""
 
-import inspect
-from functools import cache
-
 import pytest
 from ringpair_hdl import program
-from ringpair_hdl.program import Memory, admin, channel, enroll, handshake, journal, keys
-from ringpair_protocol.admin import Identity, Profile
+from ringpair_hdl.program import admin, channel, enroll, handshake, journal, keys
+from ringpair_protocol.admin import Profile
 
-from formal import rules, secrecy, shape
-from formal.lengths import measure
-from formal.paths import Rule, Violation, explore
-from formal.prove import mutant
-from formal.states import Code, flow
-
-IDENTITY = Identity(Profile.PAIR, True, 12, bytes(8), bytes(8), 0)
-TICKS = 12_000_000 / 131_072
+from formal import shape
+from formal.paths import explore
+from formal.programs import SECRET, all_rules, device, notices
+from formal.states import flow
 
 PER_FIELD = ("AtRest", "Secrets")
-SECRET = (
-    "slot",
-    "seal_key",
-    "chain_next",
-    "auth_key",
-    "session_root",
-    "random",
-    "pair_key",
-    "buffer",
-    "bits",
-    "puf_key",
-)
 NAMES = [
-    *("SessionKeys", "CommitFirst", "PeerWrites", "Residue", "Epochs", "SentCounters", "HeardCounters"),
+    *("SessionKeys", "CommitFirst", "PeerWrites", "Residue", "Epochs", "SentCounters PPAKE", "HeardCounters"),
     "OnlyPublic nothing",
-    *(f"{rule} {field}" for rule in PER_FIELD for field in (*SECRET, "new_wrap", "session")),
+    *(f"{rule} {field}" for rule in PER_FIELD for field in SECRET),
 ]
 """Of all rules: linking the program only to collect the tests would take too long."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")  # of a module made from text
 
 
-def linked(*, shorten: bool = True) -> tuple[Code, Memory]:
-    """The program as it goes into the code memory, or as it is before the optimizer has shortened it."""
-    written, memory = program.pairing_program(IDENTITY, TICKS)
-    return Code(written.link(shorten=shorten), memory.pad.init), memory
-
-
-@cache
-def device(*, shorten: bool = True) -> tuple[Code, Memory]:
-    code, memory = linked(shorten=shorten)
-    measure(code, memory)
-    return code, memory
-
-
-def all_rules(*, shorten: bool = True) -> dict[str, Rule]:
-    """The rules by name; those on one field with its name."""
-    code, memory = device(shorten=shorten)
-    found = {}
-    for rule in (*rules.rules(code, memory), *secrecy.secret_rules(code, memory)):
-        field = getattr(rule, "field", None)
-        found[" ".join([type(rule).__name__, *([field.name] if field else [])])] = rule
-    return found
-
-
 def test_shape():
     """Calls fit the stack, runs stay in their fields, every instruction that is there can be reached."""
-    code, memory = device()
+    code, memory = device(Profile.PAIR)
     shape.check_memory(code, memory.pad)
     assert shape.depth(code) == code.rom.depth
     following, _, _ = flow(code)
@@ -75,19 +33,19 @@ def test_shape():
 
 
 def test_loops_end():
-    code, memory = device()
+    code, memory = device(Profile.PAIR)
     found = shape.loops(code, shape.device_bounds(memory))
     assert all(found.values()), "a bound that no loop needs"
 
 
 def test_all_rules_are_tested():
-    assert sorted(all_rules()) == sorted(NAMES)
+    assert sorted(all_rules(Profile.PAIR)) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rule(name):
-    code, _ = device()
-    explored = explore(code, all_rules()[name])
+    code, _ = device(Profile.PAIR)
+    explored = explore(code, all_rules(Profile.PAIR)[name])
     assert explored.states.keys() == flow(code)[0].keys(), "every instruction is on some path"
 
 
@@ -95,7 +53,7 @@ def test_rule(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_rule_before_shortening(name):
     """In this form the bugs below are looked for: it is the one that is linked in no time."""
-    explore(device(shorten=False)[0], all_rules(shorten=False)[name])
+    explore(device(Profile.PAIR, shorten=False)[0], all_rules(Profile.PAIR, shorten=False)[name])
 
 
 BUGS = {
@@ -203,13 +161,13 @@ BUGS = {
         "p.set(v.found, 1)\n\n    # After a load",
     ),
     "a counter is used again": (
-        "SentCounters",
+        "SentCounters PPAKE",
         channel,
         "p.zero(v.buffer)\n        p.add(v.tx_counter, 1)",
         "p.zero(v.buffer)",
     ),
     "a counter wraps": (
-        "SentCounters",
+        "SentCounters PPAKE",
         channel,
         "with p.If(CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
         "with p.If(~CARRY):\n            p.set(v.status, Code.EXHAUSTED)",
@@ -281,28 +239,4 @@ BUGS = {
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_bug_is_noticed(bug, monkeypatch):
-    noticed_by, module, old, new = BUGS[bug]
-    for name, function in vars(program).copy().items():
-        if name.startswith("add_") and inspect.getmodule(function) is module:
-            monkeypatch.setattr(program, name, mutant(function, old, new))
-    code, memory = linked(shorten=False)
-    code.lengths = device()[0].lengths
-    with pytest.raises(Violation):
-        check(code, memory, *noticed_by.split(" "))
-
-
-def check(code: Code, memory: Memory, name: str, field: str = "") -> None:
-    """One of the proofs by its name."""
-    if name == "loops":
-        shape.loops(code, shape.device_bounds(memory))
-    elif name == "Lengths":
-        measure(code, memory)
-    else:
-        explore(code, rule_of(code, memory, name, field))
-
-
-def rule_of(code: Code, memory: Memory, cls: str, field: str) -> Rule:
-    made = getattr(rules, cls, None) or getattr(secrecy, cls)
-    if not field:
-        return made(code, memory)
-    return made(code, memory, memory.pad.fields.get(field, rules.Field(field, 0, 0)))
+    notices(Profile.PAIR, *BUGS[bug], monkeypatch)
