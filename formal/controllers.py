@@ -449,7 +449,7 @@ class Signed(NamedTuple):
 
 class Signing(DeviceRule):
     """The engine signs only with the seed of the device's identity and with the public key that it has made of it,
-    which nothing else is put in the place of; none counts any more when the device gets another salt."""
+    which nothing else is put in the place of."""
 
     follows = ("shelf",)
 
@@ -470,8 +470,6 @@ class Signing(DeviceRule):
             note = note._replace(element=-2 if label == kdf.IDENTITY_SEED.label else -1)
         if i.port == Port.SPONGE and i.direction == Direction.TAKE and note.element == -2:
             note = note._replace(seed=i.runs[0].span == (v.chain_key.address, v.chain_key.end), element=-1)
-        if i.move == Move.COPY and self.code.writes(i, v.salt):
-            self.demand(not state.values[0] & TRUTH[0], "another salt, and the public key stays")
         if swap := self.swap(i, before):
             return self._swapped(i, swap, state, note)
         if self.code.writes(i, v.device_key):

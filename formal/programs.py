@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 from ringpair_hdl import program
-from ringpair_hdl.control import optimizer
+from ringpair_hdl.control import Program, Rom, optimizer
 from ringpair_hdl.link import Button
 from ringpair_hdl.program import Memory
 from ringpair_hdl.program.curve import Unit32
@@ -39,15 +39,31 @@ def identity(profile: Profile) -> Identity:
     return Identity(profile, True, CLOCK_MHZ[profile], bytes(8), bytes(8), 0)
 
 
-def written(profile: Profile) -> tuple[program.Program, Memory]:
+def written(profile: Profile) -> tuple[Program, Memory]:
     clock_hz = CLOCK_MHZ[profile] * 1_000_000
     return program.pairing_program(identity(profile), clock_hz / Button(clock_hz).tick_clocks)
+
+
+@cache
+def shortened() -> tuple[Rom, tuple[tuple, ...]]:
+    """The program of the profile `FULL`, and its common pieces that are written once, in their order."""
+    pieces, best = [], optimizer._best_piece
+
+    def noted(nodes):
+        found = best(nodes)
+        pieces.append(found[1])
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimizer, "_best_piece", noted)
+        return written(Profile.FULL)[0].link(), tuple(pieces[:-1])
 
 
 def linked(profile: Profile, *, shorten: bool = True) -> tuple[Code, Memory]:
     """The program as it goes into the code memory, or as it is before the optimizer has shortened it."""
     text, memory = written(profile)
-    return Code(text.link(shorten=shorten), memory.pad.init), memory
+    rom = shortened()[0] if shorten and profile is Profile.FULL else text.link(shorten=shorten)
+    return Code(rom, memory.pad.init), memory
 
 
 @cache
@@ -70,30 +86,15 @@ def name_of(rule: Rule) -> str:
     return " ".join([type(rule).__name__, *([field.name] if field else [])])
 
 
-@cache
-def pieces() -> tuple[tuple, ...]:
-    """Common pieces of the program of the profile `FULL` that are written once, in their order."""
-    found, best = [], optimizer._best_piece
-
-    def noted(nodes):
-        gain, piece, places = best(nodes)
-        if gain > 0:
-            found.append(piece)
-        return gain, piece, places
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimizer, "_best_piece", noted)
-        device.__wrapped__ and linked(Profile.FULL)
-    return tuple(found)
-
-
 def outline(nodes: list, roots: set[str]) -> list:
     """As the optimizer does it, with the pieces of the program without bugs: to look for them takes longest."""
-    for number, piece in enumerate(pieces()):
+    for number, piece in enumerate(shortened()[1]):
         starts = [k for k in range(len(nodes)) if tuple(nodes[k : k + len(piece)]) == piece]
         if len(apart := optimizer._apart(starts, len(piece))) > 1:
-            nodes = optimizer.tidy(optimizer._replace(nodes, piece, apart, f"@{number}"), roots)
-    return nodes
+            nodes = optimizer._replace(nodes, piece, apart, f"@{number}")
+        if number % 16 == 0:
+            nodes = optimizer.tidy(nodes, roots)
+    return optimizer.tidy(nodes, roots)
 
 
 def notices(profile: Profile, by: str, module, old: str, new: str, patch: pytest.MonkeyPatch) -> None:
@@ -102,11 +103,11 @@ def notices(profile: Profile, by: str, module, old: str, new: str, patch: pytest
         if name.startswith("add_") and inspect.getmodule(function) is module:
             patch.setattr(program, name, mutant(function, old, new))
     full = profile is Profile.FULL
-    if full:
-        pieces()
-        patch.setattr(optimizer, "outline", outline)
-    code, memory = linked(profile, shorten=full)
-    code.lengths = device(profile, shorten=full)[0].lengths
+    lengths = device(profile, shorten=full)[0].lengths
+    patch.setattr(optimizer, "outline", outline)
+    text, memory = written(profile)
+    code = Code(text.link(shorten=full), memory.pad.init)
+    code.lengths = lengths
     with pytest.raises(Violation):
         check(code, memory, *by.split(" "))
 
