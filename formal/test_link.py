@@ -6,7 +6,8 @@ import pytest
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
-from ringpair_hdl.link.ports import RECEIVED, LinkPorts
+from ringpair_hdl.link.job import Step
+from ringpair_hdl.link.ports import RECEIVED, LinkPorts, bit, pick
 from ringpair_hdl.link.uart import BitClock, UartReceiver, UartTransmitter
 
 from formal.prove import Disproved, mutant, prove, reach
@@ -210,3 +211,42 @@ def test_ports_proof_can_fail():
     wild = mutant(LinkPorts, "Cat(0, count, Const(0b10, 2), buffer", "Cat(0, count, Const(0b01, 2), buffer")
     with pytest.raises(Disproved):
         prove(PortsProperties(wild), depth=10)
+
+
+WAIT = 24
+
+
+class WorkProperties(PortsProperties):
+    """A job goes on: however the user gives and takes bytes of one side, it waits for a few slots only."""
+
+    def properties(self, m):
+        dut, job = self.dut, self.dut.job
+        waited, at_work, side = Signal(range(WAIT + 2)), Signal(), Signal()
+        m.d.comb += at_work.eq(job.step.as_value() != Step.IDLE.value)
+        m.d.sync += [waited.eq(Mux(~at_work | job.active, 0, waited + 1)), side.eq(dut.side)]
+        closed = bit(pick(dut.closed, job.side), job.half)
+        m.d.comb += [
+            Assume(dut.side == side),
+            Assert(waited <= WAIT),
+            Assert(~dut.shown | dut.held),
+            Assert(~at_work | Mux(job.encoding, closed, dut.complete & ~dut.held)),  # so it does not rest meanwhile
+            Cover(waited > 3),
+        ]
+        return m
+
+
+def test_job_goes_on():
+    prove(WorkProperties(), depth=WAIT + 4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"work": job.step != Step.IDLE,', '"work": (job.step != Step.IDLE) & ~self.held,'),
+        ("go.eq(Cat(self.is_.values()).any() | self.waits | asks)", "go.eq(Cat(self.is_.values()).any() | asks)"),
+        ("chosen = self.side == side", "chosen = 1"),
+    ],
+)
+def test_a_job_that_stands_still_is_noticed(old, new):
+    with pytest.raises(Disproved):
+        prove(WorkProperties(mutant(LinkPorts, old, new)), depth=WAIT + 4)
