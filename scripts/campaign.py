@@ -74,6 +74,9 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("weather", "keys", 200 * 25, "host.tests.campaign_keys:weather"),
     Campaign("binding-messages", "messages", 100_000, "host.tests.campaign_binding:messages"),
     Campaign("binding-curve", "cases", 50_000, "host.tests.campaign_binding:curve"),
+    Campaign("binding-steps", "steps", 20_000, "host.tests.campaign_bound:steps"),
+    Campaign("binding-cuts", "power cuts", 1_000, "host.tests.campaign_bound:cuts"),
+    Campaign("controller-frames", "frames", 100_000, "host.tests.campaign_bound:frames"),
     Campaign("curve-engine", "cases", 10_000, "host.tests.campaign_curve:curve_engine"),
 )
 """All of them, in the order in which they run."""

@@ -58,7 +58,7 @@ class Call:
 
 def header_of(payload: bytes) -> int:
     """Of the message in a command; 0 if there is none."""
-    return payload[1] if payload[0] == Opcode.CONTROLLER_IN else 0
+    return payload[1] if payload[0] == Opcode.CONTROLLER_IN and len(payload) > 1 else 0
 
 
 @dataclass

@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 from ringpair_protocol import ascon
 
-from host.tests.cuts import OPERATIONS, boundaries, counts, cut
+from host.tests.cuts import OPERATIONS, Operations, boundaries, counts, cut
 from host.tests.rules import Dice
 from host.tests.story import Story
-from host.tests.worthless import EVERY, PORTS, STATES, genuine
+from host.tests.worthless import EVERY, PORTS, Line, genuine
 from scripts.campaign import Trial
 
 STEPS_OF_A_STORY = 2000
@@ -55,27 +55,30 @@ def steps(trial: Trial, kind: type[Story] = Story) -> None:
     trial.notes |= {name.replace("_", " "): played[name] for name in kind.rules}
 
 
-def cuts(trial: Trial) -> None:
+def cuts(trial: Trial, operations: Operations = OPERATIONS) -> None:
     """Power cuts: all boundaries of all flash commands, two random moments inside each, then random ones to the goal.
 
     Every second random one is followed by cuts of the power-up behind it.
     """
     source = random.Random(trial.seed)
     commands = [
-        (name, kind, n) for name in OPERATIONS for kind, count in counts(name).items() for n in range(1, count + 1)
+        (name, kind, n)
+        for name in operations
+        for kind, count in counts(name, operations).items()
+        for n in range(1, count + 1)
     ]
-    trial.notes = {"operations": len(OPERATIONS), "flash commands": len(commands)}
+    trial.notes = {"operations": len(operations), "flash commands": len(commands)}
 
     def attempt(name: str, kind: str, number: int, fraction: float, again: random.Random | None = None) -> None:
         try:
-            trial.count(cut(name, kind, number, fraction, again))
+            trial.count(cut(name, kind, number, fraction, again, operations))
         except AssertionError as problem:
             trial.count()
             trial.lose(f"{name}, {kind} {number} at {fraction:.4f}: {problem}")
 
     with remembered():
-        for name in OPERATIONS:
-            for case in boundaries(name):
+        for name in operations:
+            for case in boundaries(name, operations):
                 attempt(name, *case)
         trial.notes["at boundaries"] = trial.tried
         for command in commands * 2:
@@ -85,27 +88,26 @@ def cuts(trial: Trial) -> None:
         trial.notes["inside"] = trial.tried - int(trial.notes["at boundaries"])
 
 
-def frames_on(trial: Trial, port: str) -> None:
+def frames_on(trial: Trial, kind: type[Line], recorded: list[bytes]) -> None:
     """Random and mutated frames on one port, in every state in which a device can be."""
-    source, recorded = random.Random(trial.seed), genuine()
-    number = 0
+    source, number = random.Random(trial.seed), 0
     with remembered():
         while trial.left:
-            state = list(STATES)[number % len(STATES)]
-            line, number = PORTS[port](source, state, recorded), number + 1
+            state = list(kind.states)[number % len(kind.states)]
+            line, number = kind(source, state, recorded), number + 1
             before = trial.tried
-            for step in range(min(STATES[state][1], trial.left)):
+            for step in range(min(kind.states[state], trial.left)):
                 trial.count(line.one())
                 if step % EVERY == EVERY - 1:
                     line.settle()
-            line.settle()
+            trial.count(line.finish())
             line.twin.close()
             trial.notes[state] = int(trial.notes.get(state, 0)) + trial.tried - before
 
 
 def admin_frames(trial: Trial) -> None:
-    frames_on(trial, "admin")
+    frames_on(trial, PORTS["admin"], genuine())
 
 
 def peer_frames(trial: Trial) -> None:
-    frames_on(trial, "peer")
+    frames_on(trial, PORTS["peer"], genuine())

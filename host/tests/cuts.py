@@ -58,7 +58,6 @@ def commit(role: str, sessions: int) -> Attempt:
     message = far.start() if role == "responder" else far.receive(twin.connect())[0]
 
     def check() -> None:
-        assert twin.peer_out == [], "committed before it is told"
         assert epoch(twin) in (sessions, sessions + 1)
         recovers(twin, far)
         establish(twin, other, 1)
@@ -165,32 +164,45 @@ OPERATIONS: dict[str, Callable[[], Attempt]] = {
 # ---------------------------------------------------------------------------------------------------- cuts
 
 
-def counts(operation: str) -> dict[str, int]:
+Operations = dict[str, Callable[[], Attempt]]
+
+
+def counts(operation: str, operations: Operations = OPERATIONS) -> dict[str, int]:
     """How many programs and erases the operation has when nothing cuts it."""
-    attempt = OPERATIONS[operation]()
+    attempt = operations[operation]()
     status = attempt.twin.device.status
     before = status.programs, status.erases
     assert not attempt.twin.cut(attempt.payload, peer=attempt.peer)
-    return {PROGRAM: status.programs - before[0], ERASE: status.erases - before[1]}
+    found = {PROGRAM: status.programs - before[0], ERASE: status.erases - before[1]}
+    attempt.twin.close()
+    return found
 
 
-def boundaries(operation: str) -> Iterator[tuple[str, int, float]]:
+def boundaries(operation: str, operations: Operations = OPERATIONS) -> Iterator[tuple[str, int, float]]:
     """Before and behind every flash command, as arguments of `cut`."""
-    for kind, number in counts(operation).items():
+    for kind, number in counts(operation, operations).items():
         for ordinal in range(1, number + 1):
             yield kind, ordinal, 0.0
             yield kind, ordinal, 1.0
 
 
-def cut(operation: str, kind: str, number: int, fraction: float, again: random.Random | None = None) -> int:
+def cut(
+    operation: str,
+    kind: str,
+    number: int,
+    fraction: float,
+    again: random.Random | None = None,
+    operations: Operations = OPERATIONS,
+) -> int:
     """One cut, and what must be true afterwards; how many cuts there were.
 
     With ``again``, the power-up behind it is cut as well if it writes: what it tidies up is torn once more.
     """
-    attempt, done = OPERATIONS[operation](), 1
+    attempt, done = operations[operation](), 1
     twin = attempt.twin
     twin.arm(kind, number, fraction)
     assert twin.cut(attempt.payload, peer=attempt.peer), f"{operation} has no {kind} {number}"
+    assert (twin.admin_out, twin.peer_out) == ([], []), "it is told before it is committed"
     while again and done < 4 and twin.boot_cut(again.choice(KINDS), again.randint(1, 2), again.random()):
         done += 1
     twin.boot()

@@ -1,19 +1,23 @@
 """A compiled device of the profile ``FULL`` beside the model, in the place of the model in the tests of bindings."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from ringpair.virtual.display import read_pins
 from ringpair_hdl.program.memory import PENDING_INITIATOR, PENDING_RESPONDER
-from ringpair_protocol import binding, cpace
+from ringpair_protocol import binding, cpace, curve25519
 from ringpair_protocol import derivations as kdf
 from ringpair_protocol.admin import Code, Event, Opcode, Pin, Profile
+from ringpair_protocol.controllers import Controller, ControllerTable
 from ringpair_protocol.curve25519 import BASE_U
 from ringpair_protocol.device import Out, Port
 from ringpair_protocol.messages import B1, M1, S1
+from ringpair_protocol.nor import NorFlash
 
-from host.tests.rig_device import CLOCK_HZ, Far, Twin, far_id, image_of
-from protocol.tests.rig_binding import BoundBoard
+from host.tests.rig_device import CLOCK_HZ, Far, Twin, far_id, image_of, offline_keys
+from protocol.tests.rig_binding import BoundBoard, service
 
 SIZE = 2 << 20
 ROUND = 5 * CLOCK_HZ
@@ -81,10 +85,10 @@ class FullTwin(Twin):
     def _supply_nonces(self) -> None:
         super()._supply_nonces()
         payload, reply = self.payload, self.admin_out[0] if self.admin_out else b"\0\0"
-        header = payload[1] if payload[0] == Opcode.CONTROLLER_IN else 0
+        header = payload[1] if payload[0] == Opcode.CONTROLLER_IN and len(payload) > 1 else 0
         if reply[0] != 0x80 | payload[0]:
             return
-        if payload[0] == Opcode.PIN and payload[1] != Pin.PRESET and reply[1] == Code.OK:
+        if payload[0] == Opcode.PIN and reply[1] == Code.OK and payload[1] != Pin.PRESET:
             shown = self.read_display() if payload[1] == Pin.DISPLAYED else reply[2:]
             drawn = self._draw(lambda drawn: binding.digits(drawn[:8]) == shown)
         elif header in (B1, S1) and reply[1] == Code.OK:
@@ -148,14 +152,51 @@ class Adapter:
         return [Out(Port.ADMIN, out) for out in self.twin.admin_out if out[0] != Event.STARTED]
 
 
-class DeviceBoard(BoundBoard):
-    """A board of the tests of the model, with a compiled device in it: enrolled, and paired with ``far``."""
+@cache
+def bound_image(
+    seed: int, names: tuple[str, ...] = (), tries: int = 0, commits: int = 0, unbound: int = 0
+) -> tuple[bytes, bytes]:
+    """Flash of a device that is paired with one peer, and its key for sessions.
 
-    def __init__(self, seed: int = 1):
-        image, entry = image_of(seed, (far_id(0),))
-        self.twin = FullTwin(seed, image)
+    Parameters
+    ----------
+    names
+        Services that are bound.
+    tries
+        So many are used up.
+    commits
+        So many slots of the device's record were written before.
+    unbound
+        So many services had been bound before those, at the places behind theirs.
+    """
+    image, _ = image_of(seed, (far_id(0),))
+    chip = NorFlash(bytearray(image + FullTwin.blank[len(image) :]))
+    keys = offline_keys(chip, seed, Profile.FULL)
+    for number in range(commits + tries):
+        keys.commit_device(replace(keys.device(), pin_tries=max(0, number + 1 - commits)))
+    table = ControllerTable(keys)
+    everybody = [*names, *(f"former {number}" for number in range(unbound))]
+    for index, who in enumerate(map(service, everybody)):
+        table.add(Controller(who.id, who.key), 100 + index)
+    for place, controller in list(table.live()):
+        if controller.service_id not in {service(name).id for name in names}:
+            table.load(place)
+            table.remove(place)
+    return bytes(chip.memory), curve25519.public_key(keys.identity_seed)
+
+
+class DeviceBoard(BoundBoard):
+    """A board of the tests of the model, with a compiled device in it: enrolled, and paired with ``far``.
+
+    ``image`` is what `bound_image` gives. The twin knows what a registry and a bound service do: ``entry`` and ``key``.
+    """
+
+    def __init__(self, seed: int = 1, image: tuple[bytes, bytes] | None = None):
+        flash, key = image or bound_image(seed)
+        self.twin = FullTwin(seed, flash)
+        self.twin.key, self.twin.entry = key, image_of(seed, (far_id(0),))[1]
         self.far = Far(far_id(0))
-        self.far.puzzle(entry)
+        self.far.puzzle(self.twin.entry)
         self.device = Adapter(self.twin)
 
     def start(self) -> None:

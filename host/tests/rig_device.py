@@ -30,7 +30,7 @@ from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_puzzl
 from ringpair_protocol.ppake import Party, PeerRecord, State
 from ringpair_protocol.records import STORE_END
 from ringpair_protocol.store import NorPort
-from ringpair_protocol.vault import RingPuf
+from ringpair_protocol.vault import Keyring, RingPuf
 
 CLOCK_HZ = 1_000_000
 BUDGET = 64
@@ -567,13 +567,18 @@ def far_id(number: int) -> bytes:
     return bytes([255 * (number % 2), number]) + b"peer--"
 
 
+def offline_keys(chip: NorFlash, seed: int, profile: Profile = Profile.PAIR) -> Keyring:
+    """The open vault of a board with this flash: to write what a long history would have left."""
+    counts = silicon(seed)
+    identity = Identity(profile, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version)
+    return DeviceModel(RingPuf(lambda: counts, QUANTIZER), random.randbytes, NorPort(chip), identity).vault.keys()
+
+
 @cache
 def _used_image(seed: int, far_ids: tuple[bytes, ...], sessions: int) -> bytes:
     """The same after so many sessions with the first peer."""
     chip = NorFlash(bytearray(image_of(seed, far_ids)[0]))
-    counts = silicon(seed)
-    identity = Identity(admin.Profile.PAIR, True, 1, bytes(8), FLOORPLAN, QUANTIZER.layout.version)
-    keys = DeviceModel(RingPuf(lambda: counts, QUANTIZER), random.randbytes, NorPort(chip), identity).vault.keys()
+    keys = offline_keys(chip, seed)
     record = keys.load(0)
     for _ in range(sessions):
         record = record.next().after

@@ -7,6 +7,7 @@ as well (`Twin`), and the device is asked who it is. What makes the device measu
 
 import random
 from collections.abc import Callable
+from typing import ClassVar
 
 from ringpair.virtual.native import Stop
 from ringpair_hdl.control.isa import Phase
@@ -121,7 +122,14 @@ class Line:
         One of `STATES`.
     recorded
         What `genuine` gives.
+
+    Attributes
+    ----------
+    states
+        By name, how many frames are tried in each.
     """
+
+    states: ClassVar[dict[str, int]] = {state: count for state, (_, count) in STATES.items()}
 
     def __init__(self, source: random.Random, state: str, recorded: list[bytes]):
         self.source, self.state, self.recorded = source, state, recorded
@@ -136,6 +144,11 @@ class Line:
         self.twin._run_device()
         self.twin._compare([])
         assert self.twin.command(Opcode.IDENTITY) == self.twin.model.identity.to_bytes()
+
+    def finish(self) -> int:
+        """After the last one; how many more were sent."""
+        self.settle()
+        return 0
 
     def _damaged(self) -> int:
         """A frame that the line has damaged; none if it ends up whole or as two."""
