@@ -286,6 +286,14 @@ def test_board(name):
     assert b.floorplan.rings == 192
 
 
+def test_display_of_the_icebreaker():
+    """Segments A to G, then the choice of the digit, are pins 1 to 4 and 7 to 10 of a PMOD; those of socket 1B."""
+    b = board("icebreaker")
+    socket = next(c for c in b.platform.connectors if (c.name, c.number) == ("pmod", 1))
+    assert [*b.display.segments.split(), b.display.right] == [socket.mapping[str(n)] for n in (1, 2, 3, 4, 7, 8, 9, 10)]
+    assert b.peer.tx not in socket.mapping.values()
+
+
 # ---------------------------------------------------------------------------------------------------------- the device
 
 

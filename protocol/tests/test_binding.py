@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from ringpair_protocol import binding, curve25519
 from ringpair_protocol.admin import Carrier, Code, Event, Opcode, Pin
-from ringpair_protocol.binding import PIN_TRIES, Opening
+from ringpair_protocol.binding import PIN_TRIES, SEGMENTS, Opening
 from ringpair_protocol.channel import OPENING_COUNTER, CounterExhausted, Session
 from ringpair_protocol.controller import BindingRun, NotTheDevice, OpeningRun, WrongPin
 from ringpair_protocol.derivations import HINT
@@ -258,6 +258,11 @@ def test_a_pin_on_the_display_is_gone_when_it_is_used() -> None:
         board.pin(Pin.DISPLAYED)
         end()
         assert board.device.binder.display is None
+
+
+def test_segments_make_digits() -> None:
+    lines = "ABCDEF", "BC", "ABDEG", "ABCDG", "BCFG", "ACDFG", "ACDEFG", "ABC"
+    assert tuple(sum(1 << "ABCDEFG".index(line) for line in digit) for digit in lines) == SEGMENTS
 
 
 def test_the_preset_pin_is_of_the_enrollment() -> None:
