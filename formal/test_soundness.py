@@ -4,7 +4,7 @@ import random
 from functools import partial
 
 import pytest
-from ringpair_protocol.admin import Event, Opcode
+from ringpair_protocol.admin import Event, Opcode, Profile
 from ringpair_protocol.device import Out, Port
 
 from formal.lengths import Lengths
@@ -13,7 +13,7 @@ from formal.prove import mutant
 from formal.replay import Followed, Unsound, everything
 from formal.rules import SessionKeys
 from formal.states import flow
-from formal.test_program import IDENTITY, device
+from formal.programs import device, identity
 from protocol.tests import rig
 
 
@@ -51,7 +51,7 @@ class Story:
 
     def __init__(self, seed, steps):
         self.random = random.Random(seed)
-        self.boards = [rig.Board(f"{name} {seed}", identity=IDENTITY) for name in ("one", "two")]
+        self.boards = [rig.Board(f"{name} {seed}", identity=identity(Profile.PAIR)) for name in ("one", "two")]
         low, high = (board.enroll() for board in self.boards)
         if high.device_id < low.device_id:
             low, high = high, low
@@ -124,7 +124,7 @@ def tell(monkeypatch, *analyses, seed=1, steps=15):
 
 def all_there_is(cls=Explorer):
     """An explorer of all that can be followed."""
-    code, memory = device()
+    code, memory = device(Profile.PAIR)
     fields = [*memory.pad.fields.values()]
     return everything(code, fields, [field for field in fields if field.length <= 4], cls)
 
@@ -144,7 +144,7 @@ def test_longer_runs_are_within_the_analysis(monkeypatch):
 @pytest.mark.slow
 def test_runs_are_within_what_was_found(monkeypatch):
     """Of a rule with notes of its own, and of the lengths that all others take for granted."""
-    code, memory = device()
+    code, memory = device(Profile.PAIR)
     explorers = [Explorer(code, rule(code, memory)) for rule in (SessionKeys, Lengths)]
     tell(monkeypatch, *((explorer, explorer.run()) for explorer in explorers), seed=2, steps=6)
 
