@@ -9,11 +9,11 @@ from ringpair_protocol.device import Out, Port
 
 from formal.lengths import Lengths
 from formal.paths import Explorer
+from formal.programs import device, identity
 from formal.prove import mutant
 from formal.replay import Followed, Unsound, everything
 from formal.rules import SessionKeys
 from formal.states import flow
-from formal.programs import device, identity
 from protocol.tests import rig
 
 
@@ -155,10 +155,10 @@ BUGS = {
     "zeros stay zeros": ("s.zeros & ~span(address, most)", "s.zeros"),
     "both ways are one": ("what.values if holds else ~what.values", "what.values"),
     "a carry is not lost": ("return s._replace(zero=None, carry=None)", "return s"),
-    "a run that ends the input is not absorbed": ("self._absorb(self._absorb(s, item), END)", "self._absorb(s, END)"),
+    "a run that ends the input is not absorbed": ("self._absorb(self._absorb(s, given), END)", "self._absorb(s, END)"),
     "a run to the flash is not told": ("return self._flash(s, item)\n        return s", "return s\n        return s"),
     "what is squeezed is not counted": ("(*s.sponge[:2], s.sponge[2] + length)", "s.sponge"),
-    "a copy is of zeros": ("zero=bool(zeros >> k & 1)", "zero=True"),
+    "a copy is of zeros": ("zeros = s.zeros >> source & span(0, most)", "zeros = span(0, most)"),
     "the side stays": ("s._replace(side=i.opcode & 1)", "s"),
 }
 """What the analysis does wrong: text of `formal/paths.py`, wrong text."""
