@@ -113,11 +113,11 @@ def read_frames(data: bytes) -> None:
 
 EVENTS = [
     bytes([admin.Event.SESSION, 0, 3, 1, 0, 0, 0]) + bytes(8),
-    bytes([admin.Event.FAILED, 5, 1]),
+    bytes([admin.Event.FAILED, admin.Code.TIMED_OUT, 1]),
     bytes([admin.Event.PEER_OUT]) + bytes(33),
     bytes([admin.Event.TEXT]) + b"text",
     bytes([admin.Event.STARTED]) + IDENTITY.to_bytes(),
-    bytes([admin.Event.CLOSED, 1]),
+    bytes([admin.Event.CLOSED, admin.Code.SUPERSEDED]),
     bytes([admin.Event.RESET_DONE]),
 ]
 parser("events of a device", lambda: EVENTS, ProtocolError)(parse_event)
@@ -216,7 +216,7 @@ def read_helper(data: bytes) -> None:
 # ---------------------------------------------------------------------------------------------------- files
 
 
-@parser("puzzles and revocations", lambda: [PUZZLE, to_text(PUZZLE).encode(), b"ringpair 41 0"], UsageError)
+@parser("puzzles and revocations", lambda: [PUZZLE, to_text(PUZZLE).encode()], UsageError)
 def read_puzzle(data: bytes) -> None:
     assert parse(to_text(parse(data, "a file")).encode(), "a file") == parse(data, "a file")
 
@@ -232,6 +232,9 @@ def read_label(data: bytes) -> None:
         text += f":{frames.crc16(text.encode()):04X}"
     label = Label.from_text(text)
     assert Label.from_text(label.to_text()) == label
+    assert len(label.device_id) == 8
+    assert label.pin.isdigit()
+    assert 6 <= len(label.pin) <= 12
 
 
 def measurements() -> InMemory:
@@ -314,7 +317,7 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-parser("noise as NumPy array", lambda: [npy(np.zeros(9, np.uint8)), npy(np.zeros((2, 3), bool))], RingpairError, 8)(
+parser("noise as NumPy array", lambda: [npy(np.zeros(2000, np.uint8)), npy(np.zeros((2, 3), bool))], RingpairError, 8)(
     lambda data: noise._matrix(as_file(data, ".npy"), None, 1000)
 )
 parser("noise as bytes", lambda: [bytes(125)], RingpairError, 4)(

@@ -221,7 +221,7 @@ def test_bind_and_unbind(home, lock, tmp_path, capsys) -> None:
     pin = tmp_path / "pin"
     pin.write_text(lock.model.vault.keys().preset_pin().decode())
     bind = "bind", lock.port, "--pin-file", pin
-    for moment in itertools.count(1):
+    for moment in itertools.count(1, 2):
         bind_killed = killed(moment, *bind)
         whole(home)
         assert bindings(home) <= bound_to(lock) <= 1, "the registry has what the device has not"

@@ -6,8 +6,9 @@ A little of what `make campaign` does for hours under libFuzzer (`fuzz.py`).
 import random
 
 import pytest
+from ringpair_protocol.admin import Event
 
-from host.tests.parsers import PARSERS, attempt
+from host.tests.parsers import EVENTS, LABEL, PARSERS, PUZZLE, attempt
 from host.tests.worthless import mutated
 
 QUICK = 150
@@ -16,12 +17,42 @@ QUICK = 150
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_good_input_is_taken(name: str) -> None:
-    seeds = PARSERS[name].seeds()
-    assert any(attempt(name, seed) for seed in seeds) or name in SEALED
+    for seed in PARSERS[name].seeds():
+        assert attempt(name, seed) or name in SEALED
 
 
 SEALED = ("records in flash",)
 """Good ones would need a key."""
+
+EXACT = {
+    "events of a device": [event for event in EVENTS if event[0] not in (Event.PEER_OUT, Event.TEXT)],
+    "puzzles and revocations": [PUZZLE],
+    "labels": [LABEL.encode()],
+} | {
+    name: PARSERS[name].seeds()
+    for name in (
+        "identity of a device",
+        "status of a device",
+        "counts of the characterization",
+        "sealed messages",
+        "E2 of an enrollment",
+    )
+}
+"""What has one length, and no other."""
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_one_byte_more_or_less_is_refused(name: str) -> None:
+    for seed in EXACT[name]:
+        assert attempt(name, seed)
+        for data in (seed[:-1], seed + b"\0"):
+            assert not attempt(name, data), f"{data.hex()} was taken"
+
+
+def test_every_character_of_a_label_counts() -> None:
+    for place in range(len(LABEL)):
+        typo = LABEL[:place] + ("1" if LABEL[place] != "1" else "2") + LABEL[place + 1 :]
+        assert not attempt("labels", typo.encode()), f"{typo} was taken"
 
 
 @pytest.mark.parametrize("name", PARSERS)
