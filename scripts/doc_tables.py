@@ -383,10 +383,10 @@ def sentence(docstring: str | None) -> str:
 
 def program_proof_table() -> str:
     """What holds on all paths of the control program: the docstrings of the rules; needs Amaranth."""
-    from formal import lengths, rules, secrecy
+    from formal import counters, lengths, rules, secrecy
 
     found = (rules.SessionKeys, rules.CommitFirst, rules.PeerWrites, rules.AtRest, rules.Residue, rules.Epochs)
-    found += (rules.SentCounters, rules.HeardCounters, secrecy.OnlyPublic, secrecy.Secrets, lengths.Lengths)
+    found += (counters.SentCounters, counters.HeardCounters, secrecy.OnlyPublic, secrecy.Secrets, lengths.Lengths)
     return table(
         ("rule", "what holds on every path"), ((f"`{rule.__name__}`", sentence(rule.__doc__)) for rule in found)
     )
