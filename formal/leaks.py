@@ -32,9 +32,12 @@ class Flat:
     ----------
     module
         Of Yosys's ``write_json``.
+    outside
+        Its pins that are looked at.
     """
 
-    def __init__(self, module: dict):
+    def __init__(self, module: dict, outside: tuple[str, ...] = PINS):
+        self.outside = outside
         self.nets = {name: tuple(net["bits"]) for name, net in module["netnames"].items()}
         self.ports = {name: tuple(port["bits"]) for name, port in module["ports"].items()}
         self.edges: dict[int, set[int]] = defaultdict(set)
@@ -42,12 +45,12 @@ class Flat:
             self._add(cell)
 
     @classmethod
-    def of(cls, component) -> "Flat":
+    def of(cls, component, outside: tuple[str, ...] = PINS) -> "Flat":
         """Of an Amaranth component, by Yosys."""
         with tempfile.TemporaryDirectory(prefix="ringpair-") as folder:
             (Path(folder) / "top.il").write_text(rtlil.convert(component, name=TOP))
             subprocess.run([*YOSYS, "-q", "-p", RECIPE], cwd=folder, check=True, capture_output=True)
-            return cls(json.loads((Path(folder) / "top.json").read_text())["modules"][TOP])
+            return cls(json.loads((Path(folder) / "top.json").read_text())["modules"][TOP], outside)
 
     def _add(self, cell: dict) -> None:
         kind, wires = cell["type"], cell["connections"]
@@ -89,7 +92,7 @@ class Flat:
     def pins(self, sources: Sequence[str], cuts: Sequence[str]) -> list[str]:
         """The pins that sources lead to."""
         reached = self.reached(sources, cuts)
-        return [pin for pin in PINS if reached & self.bits(pin)]
+        return [pin for pin in self.outside if reached & self.bits(pin)]
 
     def path(self, sources: Sequence[str], pin: str, cuts: Sequence[str]) -> list[str]:
         """Names of the nets on a shortest way to a pin; empty if there is none."""
@@ -135,3 +138,25 @@ CUTS = {
 }
 """All wires by which something of the sources can come to a pin, and what they carry. The sponge needs none of its own:
 its bytes go to the scratchpad and the comparison only, its times depend on no data (`formal/test_ascon.py`)."""
+
+FULL_PINS = (*PINS, "segments", "right_digit")
+FULL_SOURCES = SOURCES | {
+    "curve engine: products, sums, operands": ("curve.multiplier.p", "curve.accumulator", "curve.port_b__data"),
+    "shelf": ("shelf.o__payload",),
+}
+FULL_CUTS = {
+    "sequencer.exchange.memory": (
+        "a byte of the scratchpad: what the program moves (`formal/secrecy.py`), to engines, shelf and display, too"
+    ),
+    "sequencer.exchange.match": CUTS["sequencer.exchange.match"],
+    "sequencer.puf_cmd__ready": (
+        "when PUF engine or curve engine has ended its command: tries of the search; which signature was verified"
+    ),
+    "puf.exhausted": CUTS["puf.exhausted"],
+    "puf.dead": CUTS["puf.dead"],
+    "from_puf.i__valid": "when PUF engine, curve engine, shelf or display has a byte",
+    "to_puf.o__ready": "when one of them takes a byte",
+    "trng.alarm": CUTS["trng.alarm"],
+    "sequencer.exchange.trng_o__valid": CUTS["sequencer.exchange.trng_o__valid"],
+}
+"""The same of the profile `FULL`. Bytes of curve engine and shelf come to the scratchpad and the comparison only."""

@@ -383,10 +383,12 @@ def sentence(docstring: str | None) -> str:
 
 def program_proof_table() -> str:
     """What holds on all paths of the control program: the docstrings of the rules; needs Amaranth."""
-    from formal import counters, lengths, rules, secrecy
+    from formal import controllers, counters, lengths, rules, secrecy
 
     found = (rules.SessionKeys, rules.CommitFirst, rules.PeerWrites, rules.AtRest, rules.Residue, rules.Epochs)
     found += (counters.SentCounters, counters.HeardCounters, secrecy.OnlyPublic, secrecy.Secrets, lengths.Lengths)
+    found += (controllers.PinCounter, controllers.PinTold, controllers.TriesBack, controllers.Controllers)
+    found += (controllers.Shelf, controllers.Signing)
     return table(
         ("rule", "what holds on every path"), ((f"`{rule.__name__}`", sentence(rule.__doc__)) for rule in found)
     )
@@ -407,6 +409,14 @@ def cut_table() -> str:
     from formal.leaks import CUTS
 
     return table(("wire of the flat device", "what it carries"), ((f"`{wire}`", what) for wire, what in CUTS.items()))
+
+
+def full_cut_table() -> str:
+    """The same of the profile FULL."""
+    from formal.leaks import FULL_CUTS
+
+    rows = ((f"`{wire}`", what) for wire, what in FULL_CUTS.items())
+    return table(("wire of the flat device of the profile FULL", "what it carries"), rows)
 
 
 def block_proof_table() -> str:
@@ -471,6 +481,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "program-proofs": program_proof_table,
     "loops": loop_table,
     "cuts": cut_table,
+    "full-cuts": full_cut_table,
     "block-proofs": block_proof_table,
     "symbolic": symbolic_table,
     **BOARD_TABLES,

@@ -36,7 +36,7 @@ rule = RULES.rule
 NAMES = tuple(f"service {number}" for number in range(MAX_CONTROLLERS + 2))
 FAVORITES = NAMES[:2]
 CURVE = LibraryCurve()
-PIN_AGE = PIN_SECONDS - 20
+PIN_AGE = 110
 """A PIN of this age is waited for until it is forgotten: no step is longer than what is left."""
 WAITING = 10
 """Messages that are on their way at most."""
