@@ -111,7 +111,9 @@ def reset() -> Attempt:
 OPERATIONS: dict[str, Callable[[], Attempt]] = {
     "first try": lambda: guess(0),
     "fifth try": lambda: guess(PIN_TRIES - 1),
-    "try, next sector": lambda: guess(1, commits=SLOTS_PER_SECTOR - 3),
+    "try, next sector": lambda: guess(
+        1, commits=SLOTS_PER_SECTOR - 4
+    ),  # an enrollment, a pairing, a try: the other four
     "try behind the button": lambda: guess(PIN_TRIES),
     "binding": binding,
     "binding at a used place": lambda: binding(unbound=1),

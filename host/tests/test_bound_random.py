@@ -14,4 +14,6 @@ def test_steps(steps: int, seed: int) -> None:
     print(trial.notes)
     assert trial.tried == steps
     assert not trial.lost
-    assert min(trial.notes[name] for name in ("bindings", "controllers' sessions", "controllers' texts")) > 0
+    assert trial.notes["bindings"] > 0
+    if steps > 1000:
+        assert min(trial.notes[name] for name in ("controllers' sessions", "controllers' texts", "unbindings")) > 0
