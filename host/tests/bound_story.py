@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from ringpair.controller import LibraryCurve
 from ringpair_protocol.admin import Code, DeviceStateCode, Event, Opcode, Pin
-from ringpair_protocol.binding import PIN_SECONDS, PIN_TRIES
+from ringpair_protocol.binding import PIN_TRIES
 from ringpair_protocol.channel import Session
 from ringpair_protocol.controller import BindingRun, NotTheDevice, OpeningRun, WrongPin
 from ringpair_protocol.messages import B1, B3, B3_FIRST, DATA, LENGTHS, S1, S3, SWITCH, UNBIND, UNBIND_DONE
