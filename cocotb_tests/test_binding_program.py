@@ -6,13 +6,14 @@ import inspect
 
 import pytest
 from ringpair_protocol import messages as msg
-from ringpair_protocol.admin import Event
+from ringpair_protocol.admin import DeviceStateCode, Event
 from ringpair_protocol.derivations import RANDOM
 from ringpair_protocol.device import DeviceModel, Out, Port
-from ringpair_protocol.nor import NorFlash
+from ringpair_protocol.nor import NorFlash, Worn
+from ringpair_protocol.records import DEVICE_BASE
 
 from cocotb_tests.program_board import ProgramBoard
-from protocol.tests import rig, test_binding, test_binding_attacks
+from protocol.tests import rig, rig_binding, test_binding, test_binding_attacks
 
 JEDEC = bytes.fromhex("ef4015")
 
@@ -100,3 +101,18 @@ QUICK = (
 )
 def test_program(name):
     TESTS[name]()
+
+
+def test_an_enrollment_that_failed_leaves_no_identity():
+    """Its last byte was not kept: the next one, with another salt, signs with a key of its own."""
+    board, who = rig_binding.BoundBoard("lock"), rig_binding.service("hall")
+    chips = board.device.chip, board.flash.chip
+    for chip in chips:
+        chip.worn.append(Worn(range(DEVICE_BASE, DEVICE_BASE + 1), 0xFF, erase=False))
+    with pytest.raises(AssertionError):  # it answers with no id
+        board.enroll()
+    assert board.device.vault.state() is DeviceStateCode.FACTORY
+    for chip in chips:
+        chip.worn.clear()
+    board.enroll()
+    rig_binding.open_session(board, who, rig_binding.bind(board, who))

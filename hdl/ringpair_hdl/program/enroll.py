@@ -220,6 +220,7 @@ def _add_confirm(p: Program, v: Memory) -> None:
         with p.If(~ZERO):
             p.ret()
         if v.full:
+            p.set(v.has_key, 0)  # one of an enrollment that came to nothing
             p.call("make_identity")
         p.call("go_to_record")
         flash.program(p, v, lambda: p.emit(Port.SPI, records.RECORD_VERSION))
