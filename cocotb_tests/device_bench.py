@@ -17,7 +17,7 @@ from cocotb.triggers import RisingEdge
 from ringpair_boards.virtual import LAYOUTS, VirtualBoard
 from ringpair_hdl import device as device_module
 from ringpair_hdl.link import Button
-from ringpair_hdl.program import enroll, handshake, pairing_program
+from ringpair_hdl.program import handshake, journal, pairing_program
 from ringpair_hdl.trng import Trng
 from ringpair_protocol import frames, puf, records
 from ringpair_protocol.admin import Code, Event, Identity, Opcode, Status
@@ -54,7 +54,7 @@ def shortened(peers):
     with (
         patch.object(records, "MAX_PEERS", peers),
         patch.object(handshake, "MAX_PEERS", peers),
-        patch.object(enroll, "CHUNKS", 1),
+        patch.object(journal, "CHUNKS", 1),
         patch.object(device_module, "Trng", partial(Trng, decimation=4)),
         patch.object(device_module, "Button", button),
         patch.object(device_module, "pairing_program", short_program),
