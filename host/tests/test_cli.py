@@ -10,9 +10,11 @@ import time
 
 import pytest
 from ringpair.cli import VERBS, main
+from ringpair.cli.common import event_data
 from ringpair.cli.output import printable
+from ringpair.events import SessionFailed
 from ringpair.registry import Registry, Secrecy
-from ringpair_protocol.admin import DeviceStateCode
+from ringpair_protocol.admin import NOBODY, Code, DeviceStateCode
 from ringpair_protocol.messages import LENGTHS, PUZZLE
 
 from host.tests.model_board import ModelBoard, wire
@@ -497,3 +499,17 @@ def test_no_room_for_the_result(options):
     assert done.returncode == 1
     assert done.stderr.startswith("ringpair: No space left on device; check")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "peer", "text"),
+    [
+        (Code.SUPERSEDED, 3, "no session with peer 3"),
+        (Code.NO_SUCH_PEER, NOBODY, "no peer to begin with"),
+        (Code.FLASH_FAILED, NOBODY, "the reset by the button failed"),
+    ],
+)
+def test_what_failed_is_said(code, peer, text):
+    data, said = event_data(SessionFailed(code, peer))
+    assert said == f"[{text}: {code.name}]"
+    assert data == {"event": "failed", "peer": peer, "code": code.name}

@@ -13,9 +13,10 @@ loss, started by either side, succeeds within five messages.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 from unittest.mock import patch
 
 from ringpair_protocol import derivations
@@ -26,6 +27,7 @@ from ringpair_protocol.ppake import Established, InitiatorRun, Output, Party, Pe
 from protocol.tests.rig import PowerCut
 
 Accepted = frozenset[tuple[int, bytes, Role]]
+Node = TypeVar("Node", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,18 @@ class OneRecord:
             raise PowerCut
 
 
+def reach(start: Node, successors: Callable[[Node], Iterable[Node]]) -> tuple[int, int]:
+    """Everything that can be reached, breadth first: numbers of states and of transitions."""
+    seen, queue, transitions = {start}, deque([start]), 0
+    while queue:
+        for following in successors(queue.popleft()):
+            transitions += 1
+            if following not in seen:
+                seen.add(following)
+                queue.append(following)
+    return len(seen), transitions
+
+
 class Explorer:
     """Breadth-first search from a fresh pairing.
 
@@ -87,20 +101,13 @@ class Explorer:
 
     def run(self) -> int:
         """Number of states; raises AssertionError with the state where a property fails."""
-        seen, queue = {self.start}, deque([self.start])
         with patch.object(derivations, "cxof128", lru_cache(maxsize=None)(derivations.cxof128)):
-            while queue:
-                world = queue.popleft()
-                self._check(world)
-                for following in self._successors(world):
-                    self.transitions += 1
-                    if following not in seen:
-                        seen.add(following)
-                        queue.append(following)
-        return len(seen)
+            states, self.transitions = reach(self.start, self._successors)
+        return states
 
     # ------------------------------------------------------------------ steps
     def _successors(self, world: World) -> Iterator[World]:
+        self._check(world)
         for i, side in enumerate(world.sides):
             if side.run is not None:
                 left = side.run.left_ms

@@ -15,7 +15,6 @@ opened it; no old message opens one.
 """
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from ringpair_protocol.messages import B1, B2, B3, B3_FIRST, B4, DATA, S1, S2, S
 from ringpair_protocol.ppake import PeerRecord, Refused
 from ringpair_protocol.records import DeviceState, PeerHeader
 
+from protocol.tests.explore import reach
 from protocol.tests.rig import PowerCut
 
 TRIES = 2
@@ -198,22 +198,14 @@ class Explorer:
 
     def run(self) -> int:
         """Number of states; raises AssertionError where a property fails."""
-        start = World()
-        seen, queue = {start}, deque([start])
         cached = {derivations: ("cxof128",), channel: ("aead128_encrypt", "aead128_decrypt"), cpace: ("generator",)}
         with ExitStack() as patches:
             patches.enter_context(patch.dict(self.kind.receive.__globals__, PIN_TRIES=TRIES))
             for module, names in cached.items():
                 for name in names:
                     patches.enter_context(patch.object(module, name, remembered(getattr(module, name))))
-            while queue:
-                world = queue.popleft()
-                for following in self._successors(world):
-                    self.transitions += 1
-                    if following not in seen:
-                        seen.add(following)
-                        queue.append(following)
-        return len(seen)
+            states, self.transitions = reach(World(), self._successors)
+        return states
 
     # ------------------------------------------------------------------ steps
     def _successors(self, world: World) -> Iterator[World]:

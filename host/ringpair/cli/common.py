@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringpair_protocol.admin import BAUD, NOBODY
+from ringpair_protocol.admin import BAUD, NOBODY, Code
 
 from ringpair.errors import RingpairError, TransportError, UsageError
 
@@ -171,7 +171,9 @@ def event_data(event: AnyEvent) -> tuple[dict[str, Any], str]:
             data = {"event": "session"} | session_data(event, {})
             return data, f"[session with peer {event.peer}, epoch {event.epoch}, id {event.session_id.hex()}]"
         case events.SessionFailed(code, peer):
-            what = f"no session with peer {peer}" if peer != NOBODY else "no peer, or no reset by the button"
+            what = f"no session with peer {peer}"
+            if peer == NOBODY:
+                what = "no peer to begin with" if code is Code.NO_SUCH_PEER else "the reset by the button failed"
             return {"event": "failed", "peer": peer, "code": code.name}, f"[{what}: {code.name}]"
         case events.Closed(code):
             return {"event": "closed", "code": code.name}, f"[session closed: {code.name}]"
