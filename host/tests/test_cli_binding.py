@@ -303,7 +303,7 @@ def test_a_damaged_line(lock, run, typed):
     def damage(data):
         if len(data) > 20:
             long.append(len(data))
-        return data[:3] + b"\xff" + data[4:] if len(data) > 20 and len(long) % 3 == 1 else data
+        return data[:3] + bytes([data[3] % 255 + 1]) + data[4:] if len(data) > 20 and len(long) % 3 == 1 else data
 
     lock.damage_in = damage
     typed(pin)
