@@ -109,7 +109,7 @@ def test_an_enrollment_that_failed_leaves_no_identity():
     chips = board.device.chip, board.flash.chip
     for chip in chips:
         chip.worn.append(Worn(range(DEVICE_BASE, DEVICE_BASE + 1), 0xFF, erase=False))
-    with pytest.raises(AssertionError):  # it answers with no id
+    with pytest.raises(AssertionError):  # FLASH_FAILED
         board.enroll()
     assert board.device.vault.state() is DeviceStateCode.FACTORY
     for chip in chips:

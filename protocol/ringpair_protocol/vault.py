@@ -200,6 +200,8 @@ class Vault:
                 keys.begin(wrap_key)
                 self.flash.program(DEVICE_BASE, bytes([RECORD_VERSION]))
             self._state = self._read_state()
+            if self._state is DeviceStateCode.FACTORY:  # the version byte was not kept
+                raise Refused(Code.FLASH_FAILED)
         finally:
             if self._state is DeviceStateCode.FACTORY:
                 self.device_id = bytes(ID_LENGTH)

@@ -130,7 +130,7 @@ def add_main(p: Program, v: Memory) -> None:
     with p.routine("go_to_record"):
         p.set(v.address, records.DEVICE_BASE.to_bytes(3, "big"))
 
-    # What the flash says of this device.
+    # What the flash says of this device. If it can be read, ZERO tells afterwards whether there is a record.
     with p.routine("read_state"):
         p.set(v.state, DeviceStateCode.NO_FLASH)
         p.output(off=Output.LED_READY)
@@ -156,6 +156,7 @@ def add_main(p: Program, v: Memory) -> None:
                 with p.If(MATCH):
                     p.set(v.state, DeviceStateCode.ENROLLED)
                     p.output(on=Output.LED_READY)
+            p.compare(v.spi, records.RECORD_VERSION)
         flash.select(p, 0)
 
     with p.routine("on_timer"):

@@ -73,8 +73,7 @@ def _add_wiping(p: Program, v: Memory) -> None:
         p.call("go_to_record")
         p.call("flash_erase")
         p.call("read_state")
-        p.compare(v.state, DeviceStateCode.FACTORY)
-        with p.If(~ZERO):
+        with p.If(ZERO):
             p.set(v.status, Code.FLASH_FAILED)
         p.zero(v.own_id)
         p.set(v.untidy, 0)
@@ -224,8 +223,12 @@ def _add_confirm(p: Program, v: Memory) -> None:
             p.call("make_identity")
         p.call("go_to_record")
         flash.program(p, v, lambda: p.emit(Port.SPI, records.RECORD_VERSION))
-        p.jump("read_state")
+        p.call("read_state")
+        with p.If(~ZERO):  # the version byte was not kept
+            flash.select(p, 1)
+            p.jump("flash_failed")
 
+    # Behind a read that was not what it should be; it ends that.
     with p.routine("flash_failed"):
         flash.select(p, 0)
         p.set(v.status, Code.FLASH_FAILED)
