@@ -72,12 +72,14 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("parsers", "inputs", 1_000_000, "host.tests.campaign_host:parsers"),
     Campaign("measured-chips", "keys", 97 * 84, "host.tests.campaign_keys:measured", "RINGPAIR_RO_DATA"),
     Campaign("weather", "keys", 200 * 25, "host.tests.campaign_keys:weather"),
+    Campaign("false-alarms", "noise samples", 1 << 32, "host.tests.campaign_noise:false_alarms"),
     Campaign("binding-messages", "messages", 100_000, "host.tests.campaign_binding:messages"),
     Campaign("binding-curve", "cases", 50_000, "host.tests.campaign_binding:curve"),
     Campaign("binding-steps", "steps", 20_000, "host.tests.campaign_bound:steps"),
     Campaign("binding-cuts", "power cuts", 1_000, "host.tests.campaign_bound:cuts"),
     Campaign("controller-frames", "frames", 100_000, "host.tests.campaign_bound:frames"),
     Campaign("curve-engine", "cases", 10_000, "host.tests.campaign_curve:curve_engine"),
+    Campaign("curve-netlist", "cases", 3_000, "host.tests.campaign_curve:curve_netlist"),
 )
 """All of them, in the order in which they run."""
 

@@ -1,13 +1,14 @@
-"""The campaign on the curve engine, compiled as written; `scripts/campaign.py` runs it."""
+"""Campaigns on the curve engine, as written and as netlist after synthesis; `scripts/campaign.py` runs them."""
 
 import random
 from collections import Counter
+from pathlib import Path
 
 from ringpair.controller import LibraryCurve
 from ringpair_hdl.curve.commands import Status
 from ringpair_protocol.curve25519 import BadPoint
 
-from host.tests.curve_bench import EDGES, Engine, Sequences, bytes32, number, written
+from host.tests.curve_bench import EDGES, Engine, Sequences, bytes32, number, synthesized, written
 from protocol.tests.curve_vectors import ITERATED
 from scripts.campaign import Trial
 
@@ -27,11 +28,13 @@ class Against:
     ----------
     trial
         Counts the cases; draws from its seed.
+    path
+        The compiled engine.
     """
 
-    def __init__(self, trial: Trial):
+    def __init__(self, trial: Trial, path: Path):
         self.trial, self.dice = trial, random.Random(trial.seed)
-        self.does = Sequences(Engine(written()))
+        self.does = Sequences(Engine(path))
         self.kinds: Counter[str] = Counter()
 
     def compare(self, kind: str, got: object, expected: object, *values: bytes) -> None:
@@ -99,8 +102,18 @@ def _text(value: object) -> str:
 
 
 def curve_engine(trial: Trial) -> None:
+    """The engine as it is written."""
+    _compare(trial, written())
+
+
+def curve_netlist(trial: Trial) -> None:
+    """The same after synthesis."""
+    _compare(trial, synthesized())
+
+
+def _compare(trial: Trial, path: Path) -> None:
     """The iteration, then X25519, keys, signatures and verdicts on random values and on those near an edge."""
-    against = Against(trial)
+    against = Against(trial, path)
     against.iterate()
     while trial.left:
         against.x25519(against.number(), against.number())

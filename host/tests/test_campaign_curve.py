@@ -4,7 +4,7 @@ import pytest
 
 from host.tests import campaign_curve
 from host.tests.campaign_curve import Against, curve_engine
-from host.tests.curve_bench import Sequences
+from host.tests.curve_bench import Sequences, written
 from scripts.campaign import Trial
 
 
@@ -33,7 +33,7 @@ def test_a_round_that_is_not_the_published_one(monkeypatch):
 
 def test_an_engine_that_is_wrong(monkeypatch):
     """Every result is looked at."""
-    against = Against(Trial(9, seed=1))
+    against = Against(Trial(9, seed=1), written())
     for name in ("x25519", "public_key", "sign", "verify"):
         monkeypatch.setattr(Sequences, name, spoiled(getattr(Sequences, name)))
     against.x25519(against.number(), against.number())

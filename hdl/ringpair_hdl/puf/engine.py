@@ -127,7 +127,7 @@ class PufEngine(wiring.Component):
     ==============  ======================================================================
     MEASURE_1       48 * (window + 35) + 10: 26 264 cycles at 12 MHz
     MEASURE_16      16 times that
-    ENROLL          18 600 cycles, and the waiting for `o`
+    ENROLL          18 700 cycles, and the waiting for `o`
     RECONSTRUCT     5 881 cycles, and the waiting for `i`
                     a layout table takes 384 cycles more for both
     BITS            630 cycles, and the waiting for `o`
