@@ -16,7 +16,7 @@ from ringpair_protocol.records import CONTROLLER_BASE, SLOTS_PER_SECTOR
 
 from host.tests.cuts import Attempt, state
 from host.tests.rig_bound import DeviceBoard, bound_image
-from host.tests.rig_device import Far, establish
+from host.tests.rig_scenes import Far, establish
 from protocol.tests.rig_binding import WRONG, bind, open_session, service, unbind_text
 
 CURVE = LibraryCurve()

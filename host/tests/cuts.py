@@ -13,7 +13,8 @@ from ringpair_protocol.admin import Carrier, Code, DeviceStateCode, Opcode, Peer
 from ringpair_protocol.pairing import DeviceEntry, finish_enrollment, make_reset, make_revocation, start_enrollment
 from ringpair_protocol.records import DEVICE_BASE, DEVICE_JOURNAL, PEER_BASE, SLOTS_PER_SECTOR, STORE_END
 
-from host.tests.rig_device import BLANK, Far, Twin, carry, establish, scene
+from host.tests.rig_device import BLANK, Twin
+from host.tests.rig_scenes import Far, carry, establish, scene
 
 PROGRAM, ERASE = "program", "erase"
 KINDS = PROGRAM, ERASE

@@ -16,7 +16,8 @@ from ringpair_protocol.device import Out, Port
 from ringpair_protocol.messages import B1, M1, S1
 from ringpair_protocol.nor import NorFlash
 
-from host.tests.rig_device import CLOCK_HZ, Far, Twin, far_id, image_of, offline_keys
+from host.tests.rig_device import CLOCK_HZ, Twin
+from host.tests.rig_scenes import Far, far_id, image_of, offline_keys
 from protocol.tests.rig_binding import BoundBoard, service
 
 SIZE = 2 << 20

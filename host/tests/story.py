@@ -25,7 +25,8 @@ from ringpair_protocol.pairing import (
 )
 from ringpair_protocol.records import MAX_PEERS
 
-from host.tests.rig_device import Twin, carry, silicon, two_devices
+from host.tests.rig_device import Twin, silicon
+from host.tests.rig_scenes import carry, two_devices
 from host.tests.rules import Chooser, Rules
 
 MEMORY = 300

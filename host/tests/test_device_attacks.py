@@ -8,7 +8,8 @@ from ringpair_protocol.admin import Event, Opcode, Status
 from ringpair_protocol.derivations import PAIR
 from ringpair_protocol.ppake import PeerRecord
 
-from host.tests.rig_device import Far, Twin, carry, scene, two_devices
+from host.tests.rig_device import Twin
+from host.tests.rig_scenes import Far, carry, scene, two_devices
 
 
 def in_session(twin: Twin) -> bool:

@@ -9,7 +9,7 @@ from ringpair_protocol.binding import PIN_TRIES
 from ringpair_protocol.controller import BindingRun, OpeningRun, WrongPin
 
 from host.tests.rig_bound import DeviceBoard
-from host.tests.rig_device import establish
+from host.tests.rig_scenes import establish
 from protocol.tests.rig_binding import WRONG, bind, open_session, refused_by, say, service, switch, told, unbind_text
 
 pytestmark = pytest.mark.slow

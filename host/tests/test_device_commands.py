@@ -16,7 +16,8 @@ from ringpair_protocol.pairing import start_enrollment
 from ringpair_protocol.records import DEVICE_BASE
 
 from host.tests import worthless
-from host.tests.rig_device import Far, Twin, establish, scene
+from host.tests.rig_device import Twin
+from host.tests.rig_scenes import Far, establish, scene
 
 
 def factory() -> Twin:

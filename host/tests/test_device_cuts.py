@@ -11,7 +11,7 @@ from ringpair_protocol.records import PEER_BASE, SLOTS_PER_SECTOR
 
 from host.tests import campaign_device
 from host.tests.cuts import ERASE, OPERATIONS, PROGRAM, counts, cut, epoch, recovers
-from host.tests.rig_device import establish, scene
+from host.tests.rig_scenes import establish, scene
 from scripts.campaign import Trial
 
 FRACTIONS = (0.0, 0.5, 0.97)

@@ -25,18 +25,8 @@ from ringpair_protocol.records import (
     slot_offset,
 )
 
-from host.tests.rig_device import (
-    BLANK,
-    BUDGET,
-    CLOCK_HZ,
-    Far,
-    Twin,
-    carry,
-    establish,
-    far_id,
-    scene,
-    silicon,
-)
+from host.tests.rig_device import BLANK, BUDGET, CLOCK_HZ, Twin, silicon
+from host.tests.rig_scenes import Far, carry, establish, far_id, scene
 
 E1_BODY = start_enrollment(b"N" * 16)
 

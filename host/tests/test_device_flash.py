@@ -23,7 +23,8 @@ from ringpair_protocol.records import (
     slot_offset,
 )
 
-from host.tests.rig_device import BUDGET, Far, Twin, carry, establish, scene, silicon, two_devices
+from host.tests.rig_device import BUDGET, Twin, silicon
+from host.tests.rig_scenes import Far, carry, establish, scene, two_devices
 
 
 def plain_field(name: str) -> range:

@@ -8,7 +8,8 @@ from ringpair_protocol.pairing import make_revocation
 from ringpair_protocol.ppake import State, auth_tag
 from ringpair_protocol.records import PEER_BASE, PEER_SLOT_LENGTH, PeerHeader, peer_journal, seal_peer, slot_offset
 
-from host.tests.rig_device import CLOCK_HZ, Far, Twin, carry, establish, far_id, scene, two_devices
+from host.tests.rig_device import CLOCK_HZ, Twin
+from host.tests.rig_scenes import Far, carry, establish, far_id, scene, two_devices
 
 LOW, HIGH = 1, 0
 """Numbers of two made-up peers: towards the first the device has the lower id."""

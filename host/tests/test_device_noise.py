@@ -6,7 +6,8 @@ from ringpair_protocol import frames
 from ringpair_protocol.admin import Opcode, Status
 from ringpair_protocol.health import WINDOW, repetition_cutoff
 
-from host.tests.rig_device import Twin, scene
+from host.tests.rig_device import Twin
+from host.tests.rig_scenes import scene
 
 INTERVAL = 32
 """Clocks between two samples."""

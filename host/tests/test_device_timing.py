@@ -17,7 +17,8 @@ from ringpair_protocol import frames
 from ringpair_protocol import messages as msg
 from ringpair_protocol.admin import Opcode
 
-from host.tests.rig_device import Far, Twin, establish, memory, scene, silicon
+from host.tests.rig_device import Twin, memory, silicon
+from host.tests.rig_scenes import Far, establish, scene
 
 PUF, INITIATOR, RESPONDER, CHANNEL, ADMIN, FLASH = 1, 2, 3, 4, 6, 8
 PEER = 1

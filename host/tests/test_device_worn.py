@@ -24,7 +24,8 @@ from ringpair_protocol.records import (
 )
 
 from host.tests.cuts import OPERATIONS, epoch, recovers
-from host.tests.rig_device import CLOCK_HZ, Far, Twin, carry, establish, scene
+from host.tests.rig_device import CLOCK_HZ, Twin
+from host.tests.rig_scenes import Far, carry, establish, scene
 
 LED_ERROR = 0x04
 OVER_LEFTOVERS = "enrollment over leftovers"

@@ -17,7 +17,8 @@ from ringpair_protocol.admin import Opcode
 from ringpair_protocol.device import LENGTHS_OF_BODY, Out
 from ringpair_protocol.frames import MAX_PAYLOAD, FrameError
 
-from host.tests.rig_device import Far, Twin, establish, scene
+from host.tests.rig_device import Twin
+from host.tests.rig_scenes import Far, establish, scene
 
 EVERY = 100
 """Frames between two comparisons of everything."""
