@@ -294,6 +294,38 @@ def test_wrong_passphrase_before_the_device_is_touched(devices, run, monkeypatch
     assert one.model._enrollment is None
 
 
+def test_import_confirms_an_enrollment_whose_reply_got_lost(devices, run):
+    one, two = devices
+    one.damage_out = lambda raw: raw if raw[1] != 0x84 else cut(one)
+    run("enroll", one.port, "--name", "alice", code=3)
+    run("enroll", two.port, "--name", "bob")
+    assert run("registry", "show", "alice")[0]["state"] == "pending"
+    assert "never confirmed" in run("pair", "alice", "bob", code=4)[0]["error"]["message"]
+    with ModelBoard("one", flash=one.flash) as again:
+        assert "nothing for alice" in run("import", again.port, code=4)[0]["error"]["message"]
+        assert run("registry", "show", "alice")[0]["state"] == "active"
+        run("pair", "alice", "bob")
+        run("import", again.port)
+
+
+def test_pair_again_with_a_registry_that_forgot_the_pairing(devices, run, home):
+    """A backup from before the pairing, moved on: both boards say that they are paired, and they are."""
+    one, two = devices
+    for board, name in ((one, "alice"), (two, "bob")):
+        run("enroll", board.port, "--name", name)
+    old = home / "old.sqlite"
+    old.write_bytes((home / "registry.sqlite").read_bytes())
+    for registry in (home / "registry.sqlite", old):
+        if registry == old:
+            for name in ("alice", "bob"):
+                run("registry", "advance", name, "--steps", "1", "--registry", old)
+        run("pair", "alice", "bob", "--registry", registry)
+        said = [run("import", board.port, "--registry", registry)[0]["imported"][0] for board in devices]
+    assert [(row["outcome"], row["code"]) for row in said] == [("known already", "ALREADY_PAIRED")] * 2
+    assert run("registry", "outbox", "--registry", old)[0]["outbox"] == []
+    run("connect", one.port, "bob")
+
+
 def test_unplugged_between_the_halves_of_an_enrollment(devices, run):
     """The device may have committed: the row stays pending, the message says how to go on, and going on works."""
     one, _ = devices

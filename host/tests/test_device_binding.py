@@ -90,6 +90,16 @@ def test_the_pin_on_the_display_binds_and_is_gone(board: DeviceBoard) -> None:
     assert board.device.binder.display is None
 
 
+def test_a_pin_that_nobody_uses_is_forgotten(board: DeviceBoard) -> None:
+    pin = board.pin(Pin.DISPLAYED)
+    board.twin.outlast_pin()
+    assert board.twin.device.status.display == 0
+    run = BindingRun(service("phone"), board.id, pin)
+    with pytest.raises(WrongPin):
+        run.b3(board.answer(run.b1()))
+    bind(board, service("phone"), board.pin())
+
+
 def test_letting_the_button_go_after_a_pin_starts_nothing(board: DeviceBoard) -> None:
     """The device has a peer, and a short press would begin a handshake; at any moment of the main loop."""
     for _ in range(30):

@@ -426,6 +426,14 @@ def test_packed_tables_are_those_of_the_gateware():
     assert (packed != entries).any()
 
 
+def test_intervals_hold_95_percent_of_the_replicates():
+    replicates = np.random.default_rng(1).permutation(np.arange(1001) / 1000)
+    assert interval(np.concatenate([[0.4], replicates])) == (0.4, [pytest.approx(0.025), pytest.approx(0.975)])
+    centered = np.concatenate([[0.3], replicates])  # laid around the estimate, and not below zero
+    assert interval(centered, center=True) == (0.3, [0, pytest.approx(0.775)])
+    assert interval(centered[:20]) == (0.3, None)
+
+
 def test_sigma_is_the_spread_of_a_chip_not_learned_from():
     counts = chips_of(np.random.default_rng(2), 40, 512, 20, noise=1e-5)
     folds = fold_of(np.arange(40), 2)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from ringpair_protocol import binding, curve25519
 from ringpair_protocol.admin import Carrier, Code, Event, Opcode, Pin
-from ringpair_protocol.binding import PIN_TRIES, SEGMENTS, Opening
+from ringpair_protocol.binding import PIN_SECONDS, PIN_TRIES, SEGMENTS, Opening
 from ringpair_protocol.channel import OPENING_COUNTER, CounterExhausted, Session
 from ringpair_protocol.controller import BindingRun, NotTheDevice, OpeningRun, WrongPin
 from ringpair_protocol.derivations import HINT
@@ -258,6 +258,25 @@ def test_a_pin_on_the_display_is_gone_when_it_is_used() -> None:
         board.pin(Pin.DISPLAYED)
         end()
         assert board.device.binder.display is None
+
+
+@pytest.mark.parametrize("kind", [Pin.DYNAMIC, Pin.DISPLAYED])
+def test_a_dynamic_pin_that_nobody_uses_is_forgotten(kind: Pin) -> None:
+    board, phone = enrolled(), service("phone")
+    board.pin(kind)
+    pin = board.device.binder.pin
+    assert pin is not None
+    board.device.tick(PIN_SECONDS * 1000 - 1)
+    assert board.device.binder.pin == pin
+    board.device.tick(1)
+    assert board.device.binder.pin is board.device.binder.display is None
+    run = BindingRun(phone, board.id, pin)
+    with pytest.raises(WrongPin):
+        run.b3(board.answer(run.b1()))
+    pin = board.pin(kind) or board.device.binder.pin
+    assert pin is not None
+    board.device.tick(PIN_SECONDS * 1000 - 1)  # of a new one, all of its time
+    bind(board, phone, pin)
 
 
 def test_segments_make_digits() -> None:
