@@ -45,8 +45,9 @@ def depth(code: Code) -> int:
 
 
 def check_memory(code: Code, pad: Scratchpad) -> None:
-    """The stack is nobody's field; every fixed run lies in fields, those that are written are no constants; the main
-    routine never returns. Counted runs: `formal/lengths.py`."""
+    """The stack is nobody's field; every fixed run lies in fields, those that are written are no constants; two runs of
+    a move are of one length, and none is overwritten as it is read; the main routine never returns. Counted runs:
+    `formal/lengths.py`."""
     following, returns, _ = flow(code)
     fields, nested = pad.fields.values(), depth(code)
     Rule.demand(nested <= isa.STACK_ROWS, f"calls nest {nested} deep")
@@ -59,6 +60,11 @@ def check_memory(code: Code, pad: Scratchpad) -> None:
         for run in i.runs:
             bytes_there = {k for field in fields for k in range(field.address, field.end)}
             Rule.demand(bytes_there.issuperset(range(*run.span)), f"{code.routine(i.address)} leaves all fields")
+        if len(i.runs) == 2:
+            target, source = i.runs
+            Rule.demand(target.length == source.length, f"{code.routine(i.address)}: two lengths")
+            apart = target.address != source.address + 1 or target.length == 1 or i.move == Move.LESS
+            Rule.demand(apart, f"{code.routine(i.address)} overwrites what it reads")
         Rule.demand(not code.writes(i, *(f for f in fields if f.constant)), f"{code.routine(i.address)}: a constant")
 
 

@@ -15,8 +15,8 @@ STEPS = 12
 """Cycles between two instructions, or two bytes of a move: EXECUTE and a row, twice, then READ and KEEP."""
 
 
-def rom():
-    return Rom(bytes(64), 32)
+def rom(table=b""):
+    return Rom(bytes(64), 32, table=table)
 
 
 class AnyCode(wiring.Component):
@@ -65,12 +65,15 @@ class Progress(wiring.Component):
     frame of one side or the other, for which a program may wait."""
 
     FREE = ("payload", "length", "error", "frames", "exhausted", "dead", "alarm", "trng_ready", "button", "tick")
+    PAD = AnyPad
 
-    def __init__(self, sequencer=Sequencer):
-        self.sequencer = sequencer(rom(), bytes(1024), observe=False)
+    def __init__(self, sequencer=Sequencer, table=b""):
+        self.sequencer = sequencer(rom(table), bytes(1024), observe=False)
         self.sequencer.flow.code = self.code = AnyCode(self.sequencer.flow.code)
-        self.sequencer.pad = self.memory = AnyPad(self.sequencer.pad)
-        self.free = {"any_code": (8, self.code.any), "any_byte": (8, self.memory.any)}
+        self.sequencer.pad = self.memory = self.PAD(self.sequencer.pad)
+        self.free = {"any_code": (8, self.code.any)}
+        for path, _, value in self.memory.signature.flatten(self.memory):
+            self.free["_".join(("pad", *path))] = (len(value), value)
         for path, member, value in self.sequencer.signature.flatten(self.sequencer):
             name = "__".join(map(str, path))
             if member.flow == In and any(part in name for part in self.FREE):

@@ -2,13 +2,16 @@
 
 import pytest
 from ringpair_hdl import program
+from ringpair_hdl.control import Program
+from ringpair_hdl.control.isa import Move
+from ringpair_hdl.control.nodes import Plain
 from ringpair_hdl.program import admin, channel, enroll, handshake, journal, keys
 from ringpair_protocol.admin import Profile
 
 from formal import shape
-from formal.paths import explore
+from formal.paths import Violation, explore
 from formal.programs import SECRET, all_rules, device, notices
-from formal.states import flow
+from formal.states import Code, flow
 
 PER_FIELD = ("AtRest", "Secrets")
 NAMES = [
@@ -30,6 +33,20 @@ def test_shape():
     reached = {k for address in following for k in range(address, code.at(address).following)}
     missing = set(range(code.rom.start, len(code.rom))) - reached
     assert {code.rom.data[k] for k in missing} <= {0xEB}, "only the linker's fillings are never run"
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "message"),
+    [((1, 4), (0, 4), "overwrites what it reads"), ((4, 3), (0, 4), "two lengths"), ((4, 8), (0, 8), "leaves all")],
+)
+def test_wrong_rows_are_noticed(target, source, message):
+    """Even if the assembler had let them pass."""
+    p = Program()
+    p.pad.field("field", 8)
+    with p.routine("main", returns=False), p.Loop():
+        p._emit(Plain(Move.COPY, (target, source)))
+    with pytest.raises(Violation, match=message):
+        shape.check_memory(Code(p.link(), p.pad.init), p.pad)
 
 
 def test_loops_end():

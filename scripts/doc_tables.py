@@ -315,7 +315,10 @@ INSTRUCTIONS = {
     "JUMP": ("2", "go anywhere"),
     "CALL": ("3", "the way back goes on the return stack"),
     "VECTOR": ("5", "CALL of one of the most frequent routines, in one byte"),
-    "MOVE": ("7 + length, 11 + length with two fields", "a run of bytes: GIVE, TAKE, CHECK, CRYPT, or COPY, LESS, …"),
+    "MOVE": (
+        "7 + length, 11 + length with two fields, LESS 12 + 2 · length",
+        "a run of bytes: GIVE, TAKE, CHECK, CRYPT, or COPY, LESS, …",
+    ),
     "BYTE": ("4, 5 with an address", "{ops} with a constant, on one byte of the scratchpad"),
     "DERIVE": ("15", "start the sponge with a label of the table: one row of the derivations"),
     "RETURN_IF": ("2", "RETURN if a condition holds, or if it does not: {returns}"),

@@ -32,7 +32,8 @@ CRYPT      pad -> sponge, and the sponge's answer -> another field (port SPONGE;
 =========  ======================================================================================================
 
 Timing in cycles, without waiting for a port: BRANCH, SKIP, JUMP, RETURN, STROBE, SELECT, OPERAND 2; VECTOR 5; CALL 3;
-BYTE 4, BYTE with an address 5; MOVE 7 + length, 4 more with two indexes; DERIVE 15; LESS two a byte.
+BYTE 4, BYTE with an address 5; MOVE 7 + length, 4 more with two indexes, GIVE_END one more; LESS 12 + 2 * length;
+DERIVE 15, with a label of 7 bytes.
 """
 
 from enum import IntEnum

@@ -33,6 +33,8 @@ class Pointers(wiring.Component):
         The row that was taken as an operand.
     read_address, write_address, finished
         ``finished``: the count is 0.
+    source, dest, count
+        The registers; for proofs.
     """
 
     op: In(8)
@@ -54,11 +56,15 @@ class Pointers(wiring.Component):
     write_address: Out(isa.ADDRESS)
     finished: Out(1)
 
+    def __init__(self):
+        self.source = Signal(isa.ADDRESS, reset_less=True)
+        self.dest = Signal(isa.ADDRESS, reset_less=True)
+        self.count = Signal(isa.LENGTH, reset_less=True)
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        source = Signal(isa.ADDRESS, reset_less=True)
-        dest = Signal(isa.ADDRESS, reset_less=True)
-        count = Signal(isa.LENGTH, reset_less=True)
+        source, dest, count = self.source, self.dest, self.count
         low, high, length = Signal(8), Signal(2), self.data[2:]
         loads = self.load_operand | self.load_low
         hot = Cat(C(0, 3), self.byte.replicate(5))  # hot bytes are at the top
