@@ -23,10 +23,17 @@ class BufferedModes(wiring.Component):
     ----------
     mapped : bool
         As of `AsconModes`.
+
+    Attributes
+    ----------
+    modes, full, waits, silent : what is behind the registers, and some of these; for proofs.
     """
 
     def __init__(self, *, mapped=False):
         self.modes = AsconModes(mapped=mapped)
+        self.full = Signal()
+        self.waits = Signal()  # the item at hand is accepted when the modes take it
+        self.silent = Signal()  # the step takes nothing from `i`; known before its first byte could be taken
         super().__init__(self.modes.signature)
 
     def elaborate(self, platform):
@@ -45,11 +52,9 @@ class BufferedModes(wiring.Component):
         ]
 
         item = Signal(Item)
-        full = Signal()
+        full, waits, silent = self.full, self.waits, self.silent
         late = Signal()  # such bytes are accepted when the modes take them, others ahead
-        waits = Signal()  # the item at hand is such a byte
         taken, room = Signal(), Signal()
-        silent = Signal()  # the step takes nothing from `i`; known before its first byte could be taken
         m.d.comb += [
             modes.i.payload.eq(item),
             modes.i.valid.eq(full),
