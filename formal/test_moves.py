@@ -170,7 +170,14 @@ class Moves(Execution):
                 Assert(stream.valid == (gives | emits | also)),
                 Assert(~gives | (payload == byte)),
             ]
-        m.d.comb += Assert(~dut.sponge_i.valid | (dut.sponge_i.payload.end == ends))
+        sponge, held, last = dut.sponge_i, Signal(), Signal(9)
+        silent = Cat(self._port(Direction.CRYPT, port) & ~o.valid for port, o in against).any()
+        m.d.sync += [held.eq(sponge.valid & ~sponge.ready), last.eq(sponge.payload.as_value())]
+        m.d.comb += [
+            Assert(~sponge.valid | (sponge.payload.end == ends)),
+            # what the sponge is offered stays until it is taken, unless a port takes back its own byte
+            Assert(~held | silent | (sponge.valid & (sponge.payload.as_value() == last))),
+        ]
         # what is given, compared or reckoned with is what the scratchpad has there
         pad, ended, closes = self.memory, Signal(), self._any(Move.GIVE_END)
         for there, now in ((self.last, going), (self.first, at[Step.KEEP])):
@@ -205,7 +212,9 @@ class Moves(Execution):
                 with m.If(mixed):
                     m.d.comb += ready.eq(source.valid & dut.sponge_i.ready)
             if port != Port.SPONGE:
-                m.d.comb += Assert(~source.valid | (source.ready == (going & (takes | (mixed & dut.sponge_i.ready)))))
+                # where there is no byte yet it is asked for: the flash sends one only then
+                asks = takes | (mixed & (dut.sponge_i.ready | ~source.valid))
+                m.d.comb += Assert(source.ready == (going & asks))
         with m.If(self.crypts):
             m.d.comb += ready.eq(dut.sponge_i.ready)
         takes = self._port(Direction.TAKE, Port.SPONGE) | self._port(Direction.CHECK, Port.SPONGE)
