@@ -502,7 +502,7 @@ def test_interrupt(devices):
     listener = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     listener.stderr.readline()
     listener.send_signal(2)
-    _, err = listener.communicate(timeout=10)
+    _, err = listener.communicate(timeout=60)
     assert listener.returncode == 130
     assert err == "interrupted\n"
 
