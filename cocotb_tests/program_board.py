@@ -26,6 +26,15 @@ from cocotb_tests.control_machine import Machine
 TICKS_PER_SECOND = 91.6
 
 
+class Waits(RuntimeError):
+    """The sequencer would wait for ever."""
+
+
+def demand(true, message):
+    if not true:
+        raise Waits(message)
+
+
 @cache
 def linked(identity):
     """Program, its memory, and its code."""
@@ -215,6 +224,7 @@ class Puf:
 
     def run(self, command):
         command = PufCommand(command)
+        demand(not self.i and not self.o, f"{command} comes while bytes of the command before it are left")
         if command is PufCommand.ENROLL:
             self.bits, helper = self.puf.enroll()
             self.o.extend(helper)
@@ -301,6 +311,7 @@ class ProgramBoard:
         self.pressed = set()
         self.received, self.output, self.lines, self.side = None, bytearray(), ([], []), 0
         self.draws, self.raw, self.unit = [], deque(), None
+        self.selected, self.frame_side = False, None
         self.machine = _Live(self, rom, self.program.pad.init)
         self.frames_out = []
 
@@ -348,10 +359,13 @@ class ProgramBoard:
         elif name == "clear":
             self.sponge.clear()
         elif name == "link":
+            demand(not self.output or self.side == self.frame_side, "a frame of the other side is not complete")
             self.output.append(values[0])
+            self.frame_side = self.side
         elif name == "send":
             self.frames_out.append((self.side, bytes(self.output)))
             assert 1 <= len(self.output) <= 126, self.output.hex()
+            assert self.side == self.frame_side, "the frame is one of the other side"
             self.output.clear()
         elif name == "drop":
             if self.received and self.received[0] == self.side:
@@ -361,18 +375,25 @@ class ProgramBoard:
         elif name == "select":
             self._select(values[0])
         elif name == "spi":
-            self.chip.transfer(values[0])
+            self._transfer(values[0])
         elif name == "puf":
             self.unit.give(values[0])
         elif name == "command":
             self._command(values[0])
 
     def _select(self, on):
-        if on:
-            self.chip.select()
-        else:
+        """As `SpiEngine`, which may be selected twice."""
+        if not on:
+            demand(self.selected, "the flash is deselected that is not selected")
             self.chip.deselect()
             self.chip.advance(self.chip.erase_us + 1)
+        elif not self.selected:
+            self.chip.select()
+        self.selected = bool(on)
+
+    def _transfer(self, byte):
+        demand(self.selected, "a byte for or from a flash that is not selected")
+        return self.chip.transfer(byte)
 
     def _command(self, value):
         if value >= SHELF:
@@ -419,7 +440,7 @@ class _Live(Machine):
         self.inputs = {
             "sponge": _Source(lambda: board.sponge.popleft()),
             "link": _Source(lambda: board.received[1].popleft()),
-            "spi": _Source(lambda: board.chip.transfer(0)),
+            "spi": _Source(lambda: board._transfer(0)),
             "puf": _Source(lambda: (board.unit if board.unit is board.shelf else board.unit.o).popleft()),
             "trng": _Source(board.draw),
         }

@@ -12,7 +12,7 @@ from ringpair_protocol.device import DeviceModel, Out, Port
 from ringpair_protocol.nor import NorFlash, Worn
 from ringpair_protocol.records import DEVICE_BASE
 
-from cocotb_tests.program_board import ProgramBoard
+from cocotb_tests.program_board import ProgramBoard, Waits
 from protocol.tests import rig, rig_binding, test_binding, test_binding_attacks
 
 JEDEC = bytes.fromhex("ef4015")
@@ -116,3 +116,10 @@ def test_an_enrollment_that_failed_leaves_no_identity():
         chip.worn.clear()
     board.enroll()
     rig_binding.open_session(board, who, rig_binding.bind(board, who))
+
+
+@pytest.mark.parametrize("event", [("select", 0), ("spi", 0)])
+def test_a_board_does_not_wait_for_a_flash_that_is_not_selected(event):
+    program = rig_binding.BoundBoard("lock").device.program
+    with pytest.raises(Waits):
+        program.happen(event)

@@ -11,7 +11,7 @@ from ringpair_hdl.program import Memory
 from ringpair_hdl.program.curve import Unit32
 from ringpair_protocol.admin import Identity, Profile
 
-from formal import controllers, counters, rules, secrecy, shape
+from formal import controllers, counters, rules, secrecy, shape, waits
 from formal.lengths import measure
 from formal.paths import Rule, Violation, explore
 from formal.prove import mutant
@@ -77,7 +77,7 @@ def device(profile: Profile, *, shorten: bool = True) -> tuple[Code, Memory]:
 def all_rules(profile: Profile, *, shorten: bool = True) -> dict[str, Rule]:
     """The rules by name; those on one field with its name."""
     code, memory = device(profile, shorten=shorten)
-    made = (rules.rules, counters.counter_rules, secrecy.secret_rules, controllers.controller_rules)
+    made = (rules.rules, counters.counter_rules, secrecy.secret_rules, controllers.controller_rules, waits.wait_rules)
     return {name_of(rule): rule for of in made for rule in of(code, memory)}
 
 
@@ -123,7 +123,7 @@ def check(code: Code, memory: Memory, name: str, field: str = "") -> None:
 
 
 def rule_of(code: Code, memory: Memory, cls: str, field: str) -> Rule:
-    made = next(found for of in (rules, counters, secrecy, controllers) if (found := getattr(of, cls, None)))
+    made = next(found for of in (rules, counters, secrecy, controllers, waits) if (found := getattr(of, cls, None)))
     if cls == "SentCounters":
         return made(code, memory, Unit32[field])
     if not field:

@@ -11,11 +11,11 @@ from formal.states import flow
 
 QUICK = [
     *("SessionKeys", "PeerWrites", "Residue", "Epochs", "SentCounters SESSION", "OnlyPublic nothing"),
-    *("AtRest session", "AtRest bits", "Secrets buffer"),
+    *("AtRest session", "AtRest bits", "Secrets buffer", "Selected", "ReceivedFrames", "Phases", "Commands"),
     *("PinCounter", "PinTold", "TriesBack", "Controllers", "Shelf", "Signing"),
 ]
 THOROUGH = [
-    *("CommitFirst", "SentCounters PPAKE", "SentCounters OPENING", "HeardCounters"),
+    *("CommitFirst", "SentCounters PPAKE", "SentCounters OPENING", "HeardCounters", "SentFrames"),
     *(f"AtRest {field}" for field in SECRET if field not in ("session", "bits")),
     *(f"Secrets {field}" for field in SECRET if field != "buffer"),
 ]
@@ -177,6 +177,55 @@ BUGS = {
         binding,
         'p.call("confirmations")\n',
         'read(p, Element.RESULT, v.share_d)\n        p.call("confirmations")\n',
+    ),
+    "a B1 is longer than it is": (
+        "ReceivedFrames",
+        binding,
+        "p.take(Port.LINK, v.said[:48])",
+        "p.take(Port.LINK, v.said[:52])",
+    ),
+    "a controller's text is as long as a device's": (
+        "ReceivedFrames",
+        controllers,
+        "p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD + 1)",
+        "p.control(Unit.LENGTH, RECEIVED | msg.DATA_OVERHEAD)",
+    ),
+    "an S3 is a byte longer": (
+        "ReceivedFrames",
+        controllers,
+        'p.control(Unit.LENGTH, 64)\n        p.call("unseal_opening")',
+        'p.control(Unit.LENGTH, 65)\n        p.call("unseal_opening")',
+    ),
+    "an S2 is as long as a B4": (
+        "SentFrames",
+        controllers,
+        'p.control(Unit.LENGTH, 64)\n        p.call("seal_opening")',
+        'p.control(Unit.LENGTH, 96)\n        p.call("seal_opening")',
+    ),
+    "the list of bindings has no end": (
+        "SentFrames",
+        controllers,
+        'p.control(Unit.FRAME, SEND)\n        p.jump("wipe")',
+        'p.jump("wipe")',
+    ),
+    "a share is longer than an element": (
+        "Commands",
+        binding,
+        "read(p, Element.RESULT, v.share_d)",
+        "read(p, Element.RESULT, v.said[48:84])",
+    ),
+    "a hash gets less than it is told": (
+        "Commands",
+        binding,
+        "p.move(Direction.GIVE, Port.PUF, v.buffer, length=0)",
+        "p.give(Port.PUF, v.buffer)",
+    ),
+    "digits are not taken": ("Commands", binding, "p.take(Port.PUF, v.digits)", ""),
+    "keys come from behind the shelf": (
+        "Commands",
+        binding,
+        "get(p, Unit32.IDENTITY, v.device_key)",
+        "get(p, Unit32.IDENTITY, v.said[:80])",
     ),
     "a service's key lies among public bytes": (
         "Secrets buffer",

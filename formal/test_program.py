@@ -16,7 +16,7 @@ from formal.states import Code, flow
 PER_FIELD = ("AtRest", "Secrets")
 NAMES = [
     *("SessionKeys", "CommitFirst", "PeerWrites", "Residue", "Epochs", "SentCounters PPAKE", "HeardCounters"),
-    "OnlyPublic nothing",
+    *("OnlyPublic nothing", "Selected", "ReceivedFrames", "SentFrames", "Phases", "Commands"),
     *(f"{rule} {field}" for rule in PER_FIELD for field in SECRET),
 ]
 """Of all rules: linking the program only to collect the tests would take too long."""
@@ -238,6 +238,119 @@ BUGS = {
         "p.zero(v.bits)\n",
         "p.zero(v.bits)\n        p.copy(v.nonce_s, v.puf_key[:16])\n",
     ),
+    "a flash that is not selected is deselected": (
+        "Selected",
+        enroll,
+        "flash.select(p, 1)\n            p.jump",
+        "p.jump",
+    ),
+    "a flash that is not selected is read": (
+        "Selected",
+        journal,
+        'p.call("flash_read")\n            set_length(p, v, 20)',
+        "set_length(p, v, 20)",
+    ),
+    "an M3 is a byte longer": (
+        "ReceivedFrames",
+        handshake,
+        "p.check(Port.LINK, v.tag_3)",
+        "p.check(Port.LINK, v.session[:17])",
+    ),
+    "a text is as long as its frame": ("ReceivedFrames", admin, "RECEIVED | 1)", "RECEIVED)"),
+    "what comes through the host is as long as by wire": (
+        "ReceivedFrames",
+        channel,
+        "RECEIVED | msg.DATA_OVERHEAD + 1",
+        "RECEIVED | msg.DATA_OVERHEAD",
+    ),
+    "a short command is taken for a long one": (
+        "ReceivedFrames",
+        admin,
+        'p.compare(v.frame, length)\n                    p.jump("refuse_length", ~ZERO)',
+        "p.compare(v.frame, length)",
+    ),
+    "a damaged frame is a command": (
+        "ReceivedFrames",
+        admin,
+        "p.give(Port.LINK, v.frame)\n            p.control(Unit.FRAME, SEND)\n            p.ret()",
+        "p.give(Port.LINK, v.frame)\n            p.control(Unit.FRAME, SEND)",
+    ),
+    "a frame is read that was dropped": (
+        "ReceivedFrames",
+        handshake,
+        "p.take(Port.LINK, v.tag_1)\n        p.control(Unit.FRAME, DROP)",
+        "p.control(Unit.FRAME, DROP)\n        p.take(Port.LINK, v.tag_1)",
+    ),
+    "a frame stays": (
+        "ReceivedFrames",
+        channel,
+        'p.control(Unit.FRAME, DROP)\n\n    with p.routine("check',
+        'p.ret()\n\n    with p.routine("check',
+    ),
+    "the peer's frame is looked for at the host": (
+        "ReceivedFrames",
+        admin,
+        "p.control(Unit.SIDE, 1)\n        p.set(v.arrival",
+        "p.control(Unit.SIDE, 0)\n        p.set(v.arrival",
+    ),
+    "M3 is not sent off": (
+        "SentFrames",
+        handshake,
+        "p.control(Unit.FRAME, SEND)\n        p.zero(v.tag_3)",
+        "p.zero(v.tag_3)",
+    ),
+    "an event goes to the peer's side": (
+        "SentFrames",
+        handshake,
+        "p.control(Unit.SIDE, 0)\n        p.emit(Port.LINK, Event.SESSION)",
+        "p.emit(Port.LINK, Event.SESSION)\n        p.control(Unit.SIDE, 0)",
+    ),
+    "a reply is too long": (
+        "SentFrames",
+        admin,
+        "p.give(Port.LINK, v.report)",
+        "for _ in range(9):\n            p.give(Port.LINK, v.report)",
+    ),
+    "a frame without a byte": (
+        "SentFrames",
+        channel,
+        "p.control(Unit.FRAME, DROP)\n\n    with",
+        "p.control(Unit.FRAME, DROP)\n        p.control(Unit.FRAME, SEND)\n\n    with",
+    ),
+    "the header of a text has no end": (
+        "Phases",
+        channel,
+        "p.give(Port.SPONGE, v.session_id)\n    p.control(Unit.SPONGE_END)",
+        "p.give(Port.SPONGE, v.session_id)",
+    ),
+    "a text has no end": (
+        "Phases",
+        channel,
+        "p.control(Unit.SPONGE_END)\n    p.give(Port.SPONGE, key)",
+        "p.give(Port.SPONGE, key)",
+    ),
+    "a tag is not taken": ("Phases", journal, "p.move(Direction.CRYPT, Port.SPI, v.seal_key)", ""),
+    "a tag has 20 bytes": (
+        "Phases",
+        channel,
+        "p.move(Direction.CRYPT, Port.LINK, v.rx_key)",
+        "p.move(Direction.CRYPT, Port.LINK, v.session[16:36])",
+    ),
+    "a nonce is too long": ("Phases", journal, "p.give(Port.SPONGE, v.nonce)", "p.give(Port.SPONGE, v.digest)"),
+    "a tag is taken as a hash": (
+        "Phases",
+        channel,
+        "p.move(Direction.CRYPT, Port.LINK, v.rx_key)",
+        "p.check(Port.SPONGE, v.rx_key)",
+    ),
+    "helper data are too long": (
+        "Commands",
+        keys,
+        "p.give(Port.PUF, v.buffer[:72])",
+        "p.give(Port.PUF, v.buffer[:76])",
+    ),
+    "helper data stay in the engine": ("Commands", enroll, "p.take(Port.PUF, v.helper)", ""),
+    "bits of no command": ("Commands", enroll, "puf(p, v, Command.BITS)", ""),
     "the flash is polled for ever": (
         "loops",
         program.flash,

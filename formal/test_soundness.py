@@ -14,6 +14,7 @@ from formal.prove import mutant
 from formal.replay import Followed, Unsound, everything
 from formal.rules import SessionKeys
 from formal.states import flow
+from formal.waits import ReceivedFrames
 from protocol.tests import rig
 
 
@@ -145,7 +146,7 @@ def test_longer_runs_are_within_the_analysis(monkeypatch):
 def test_runs_are_within_what_was_found(monkeypatch):
     """Of a rule with notes of its own, and of the lengths that all others take for granted."""
     code, memory = device(Profile.PAIR)
-    explorers = [Explorer(code, rule(code, memory)) for rule in (SessionKeys, Lengths)]
+    explorers = [Explorer(code, rule(code, memory)) for rule in (SessionKeys, Lengths, ReceivedFrames)]
     tell(monkeypatch, *((explorer, explorer.run()) for explorer in explorers), seed=2, steps=6)
 
 

@@ -386,12 +386,13 @@ def sentence(docstring: str | None) -> str:
 
 def program_proof_table() -> str:
     """What holds on all paths of the control program: the docstrings of the rules; needs Amaranth."""
-    from formal import controllers, counters, lengths, rules, secrecy
+    from formal import controllers, counters, lengths, rules, secrecy, waits
 
     found = (rules.SessionKeys, rules.CommitFirst, rules.PeerWrites, rules.AtRest, rules.Residue, rules.Epochs)
     found += (counters.SentCounters, counters.HeardCounters, secrecy.OnlyPublic, secrecy.Secrets, lengths.Lengths)
     found += (controllers.PinCounter, controllers.PinTold, controllers.TriesBack, controllers.Controllers)
     found += (controllers.Shelf, controllers.Signing)
+    found += (waits.Selected, waits.ReceivedFrames, waits.SentFrames, waits.Phases, waits.Commands)
     return table(
         ("rule", "what holds on every path"), ((f"`{rule.__name__}`", sentence(rule.__doc__)) for rule in found)
     )
