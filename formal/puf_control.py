@@ -35,6 +35,8 @@ class Control:
     ----------
     entry
         What is read of a count or an entry; it may be anything.
+    took, gave
+        Bytes that came in and went out in the last command.
     """
 
     words: list[int]
@@ -47,6 +49,8 @@ class Control:
     p: int = 0
     borrow: bool = False
     data: int = 0
+    took: int = 0
+    gave: int = 0
     search: list[int] = field(default_factory=lambda: [0] * 64)
 
     def key(self) -> tuple[int, ...]:
@@ -67,6 +71,7 @@ class Control:
 
     def _walk(self, pc: int, end: int, command: int, limit: int) -> int:
         page, cycles = command >> 2 << 7, 0
+        self.took = self.gave = 0
         while cycles < limit:
             if pc == end:
                 return cycles
@@ -137,6 +142,10 @@ class Control:
             self.position = 0
         elif action is Action.STEP:
             self.position += 1
+        elif action is Action.TAKE:
+            self.took += 1
+        elif action is Action.EMIT:
+            self.gave += 1
         elif action is Action.FORGET:
             self.n = self.bits = self.tries = self.p = self.position = 0
             self.borrow = False

@@ -1,10 +1,10 @@
 """Proofs of the Ascon gateware: the round is the standard's, times are fixed, clear clears, nothing depends on data."""
 
 import pytest
-from amaranth.hdl import Array, Assert, Assume, C, Cat, Cover, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, C, Cat, Cover, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
-from ringpair_hdl.ascon import AsconModes, AsconSponge, AsconState, BufferedModes, Item, Start, modes
+from ringpair_hdl.ascon import AsconModes, AsconSponge, AsconState, Start, modes
 from ringpair_hdl.ascon.modes import Step
 
 from formal.prove import Disproved, mutant, prove, reach
@@ -157,68 +157,6 @@ class ModesProperties(wiring.Component):
         return m
 
 
-class BufferedProperties(wiring.Component):
-    """`BufferedModes`, and a caller that holds each item of `i` until it is accepted: a text and a tag are answered in
-    that cycle, byte by byte, which a CRYPT of the sequencer counts on."""
-
-    cmd: In(Start)
-    cmd_valid: In(1)
-    item: In(Item)
-    i_valid: In(1)
-    o_ready: In(1)
-    clear: In(1)
-
-    def __init__(self, make=BufferedModes):
-        self.dut = make()
-        super().__init__()
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.dut = dut = self.dut
-        i, modes, item = dut.i, dut.modes, self.item.as_value()
-        m.d.comb += [
-            dut.cmd.payload.eq(self.cmd),
-            dut.cmd.valid.eq(self.cmd_valid),
-            i.payload.eq(self.item),
-            i.valid.eq(self.i_valid),
-            dut.o.ready.eq(self.o_ready),
-            dut.clear.eq(self.clear),
-        ]
-        held, last = Signal(), Signal(Item)
-        m.d.sync += [held.eq(i.valid & ~i.ready & ~self.clear), last.eq(self.item)]
-        m.d.comb += Assume(~held | (i.valid & (item == last.as_value())))
-
-        def at(*steps):
-            return Cat(modes.step.as_value() == step.value for step in steps).any()
-
-        aead = modes.mode.aead
-        answers, ends = aead & at(Step.TEXT, Step.TAG), at(Step.TEXT) & self.item.end
-        m.d.comb += [
-            Assert(~answers | (dut.o.valid == (i.valid & i.ready & ~ends))),
-            Assert(~(answers & dut.o.valid) | (modes.i.payload.as_value() == item)),
-        ]
-        # what is accepted is taken then, all but the first key and nonce; the shorter way to `modes.i.ready` is right
-        waiting, early = dut.full & dut.waits, dut.full & ~dut.waits
-        m.d.comb += [
-            Assert(~aead | at(Step.KEY_NONCE) | (i.ready == (waiting & modes.i.ready))),
-            Assert(~dut.full | (modes.i.ready == (modes.sponge.reading & ~dut.silent))),
-        ]
-        # for the induction: a byte from then is the next step's first at most
-        phases, word, byte_fill = (modes.sponge.control[k] for k in (slice(3), slice(3, 6), slice(6, 10)))
-        hashes = at(Step.HASH_IV, Step.LENGTH, Step.CUSTOMIZATION, Step.MESSAGE, Step.SQUEEZE)
-        first = phases[0] | (phases[1] & (word == 3) & (byte_fill == 0))
-        behind = at(Step.ASSOCIATED_DATA, Step.SEPARATOR, Step.TEXT, Step.FINAL_KEY, Step.TAG)
-        m.d.comb += [
-            Assert(at(*Step)),
-            Assert((phases == 0b001) | (phases == 0b010) | (phases == 0b100)),
-            Assert(at(Step.IDLE) | (aead != hashes)),
-            Assert(~(behind & early)),
-            Assert(~(at(Step.KEY) & early) | first),
-            Assert(~waiting | (held & (modes.i.payload.as_value() == item))),
-        ]
-        return m
-
-
 @pytest.mark.parametrize("mapped", [False, True])
 def test_state(mapped):
     prove(StateProperties(AsconState(mapped=mapped)), depth=1, sources=[SB_LUT4] if mapped else ())
@@ -270,25 +208,3 @@ def test_modes_bugs_are_found(monkeypatch, cls, old, new):
         monkeypatch.setattr(modes, "AsconSponge", bug)
     with pytest.raises(Disproved, match="Assert failed"):
         prove(ModesProperties(bug if cls is AsconModes else AsconModes), depth=2)
-
-
-def test_buffered():
-    prove(BufferedProperties(), depth=3)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (
-            "late.eq(aead & (modes.step != Step.KEY_NONCE))",
-            "late.eq(aead & (modes.step == Step.TEXT))",
-        ),  # tag: no answer
-        ("taken.eq(full & modes.sponge.reading & ~silent)", "taken.eq(full & modes.sponge.reading)"),  # bytes are lost
-        ("(taken & waits) | (room & ~late)", "taken | (room & ~late)"),
-        ("modes.o.ready.eq(gives | aead)", "modes.o.ready.eq(gives)"),
-        ("modes.o.valid & (gives | aead)", "modes.o.valid & gives"),
-    ],
-)
-def test_buffered_bugs_are_found(old, new):
-    with pytest.raises(Disproved, match="Assert failed"):
-        prove(BufferedProperties(mutant(BufferedModes, old, new)), depth=3)

@@ -19,6 +19,7 @@ from ringpair_protocol import puf
 
 from formal.prove import YOSYS, Disproved, mutant, prove, reach, run
 from formal.puf_control import COUNTS, RESETS_N, STEPS_N, TO_BYTE, Control, Endless
+from formal.waits import OF_PUF, Turn
 
 WINDOW = 5
 LENGTH = WINDOW + RingReader.CYCLES
@@ -151,6 +152,12 @@ def engine_that_rests(words, budget):
     return engine
 
 
+def check_bytes(engine, command):
+    """As many went in and out as the control program counts with."""
+    turn = next((turn for known, turn in OF_PUF.items() if known.value == command), Turn())
+    assert (engine.took, engine.gave) == (turn.give, turn.take), f"bytes of command {command}"
+
+
 def check_ends(words, budget=BUDGET):
     """All commands in all orders, as far as a later one can tell what came before."""
     before = [engine_that_rests(words, budget)]
@@ -165,12 +172,14 @@ def check_ends(words, budget=BUDGET):
             took = engine.command(command, BOUNDS[command])
             stays = engine.key() == start.key() and command in (BITS, 7)
             ends.add((took, () if stays else engine.key()))
+            check_bytes(engine, command)
         assert len(ends) == 1, "a command hangs on what came before"
     search = before[1]
     while search.tries < budget:
         tries = search.tries
         search.command(NEXT, BOUNDS[NEXT])
         assert search.tries == tries + 1
+        check_bytes(search, NEXT)
     key = search.key()
     search.command(NEXT, BOUNDS[NEXT])
     assert search.key() == key, "refused"
@@ -200,6 +209,13 @@ def test_the_longest_search_ends():
 def test_a_command_without_end_is_noticed(text, wrong):
     with pytest.raises(Endless):
         check_ends(mutant(control_words, text, wrong)(puf.Quantizer()))
+
+
+@pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")
+def test_a_byte_that_does_not_come_is_noticed():
+    wrong = mutant(control_words, 'p.do(Action.EMIT, Condition.NOT_TAKEN, "emit")', "p.do()")
+    with pytest.raises(AssertionError, match="bytes of command 4"):
+        check_ends(wrong(puf.Quantizer()))
 
 
 def with_control_properties(engine=PufEngine):

@@ -43,14 +43,17 @@ class SpiProperties(wiring.Component):
         return m
 
     def _returns(self, m, dut):
-        """Deselected: chip select is high within a byte. Selected and asked: a byte goes within a byte and a rest."""
-        low, asked = Signal(range(64)), Signal(range(64))
+        """Deselected: chip select is high within a byte. Selected and asked: a byte goes within a byte and a rest; and
+        within this time one could go, which the sequencer waits for before it deselects."""
+        low, asked, shut = (Signal(range(64)) for _ in range(3))
         moves = (dut.i.valid & dut.i.ready) | dut.o.valid
+        m.d.sync += shut.eq(Mux(self.select & ~dut.i.ready & ~dut.o.valid, shut + 1, 0))
         m.d.sync += low.eq(Mux(self.select | dut.cs_n, 0, low + 1))
         m.d.sync += asked.eq(Mux(self.select & (self.i.valid | self.ready) & ~moves, asked + 1, 0))
         m.d.comb += [
             Assert(low <= BYTE + 1),
             Assert(asked <= 2 * BYTE + REST),
+            Assert(shut <= 2 * BYTE + REST),
             Assert(~dut.cs_n | ~dut.sck),
             Cover((low == BYTE - 2) & dut.cs_n),
         ]
@@ -79,6 +82,7 @@ def test_spi():
         ("shift.eq(Cat(input_, shift[:7]))", "shift.eq(Cat(shift[:7], input_))"),
         ("count.eq(15)]", "count.eq(13)]"),
         ("with m.Elif(~self.o.valid):", "with m.Elif(~self.o.valid & ~self.i.payload.all()):"),
+        ("self.i.ready.eq(1)", "self.i.ready.eq(self.i.valid)"),
     ],
 )
 def test_spi_proof_can_fail(old, new):
