@@ -12,7 +12,7 @@ demo: $(VENV)/virtual
 test: $(VENV)/test icarus lint
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=15
 
-# What takes more than a minute a test: builds for all boards with three seeds, power cuts without end.
+# What takes more than a minute a test: builds for all boards, power cuts without end.
 slow: $(VENV)/test icarus
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow --durations=15
 

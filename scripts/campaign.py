@@ -78,6 +78,7 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Campaign("binding-steps", "steps", 20_000, "host.tests.campaign_bound:steps"),
     Campaign("binding-cuts", "power cuts", 1_000, "host.tests.campaign_bound:cuts"),
     Campaign("controller-frames", "frames", 100_000, "host.tests.campaign_bound:frames"),
+    Campaign("board-seeds", "builds", 21, "boards.tests.campaign_builds:board_seeds"),
     Campaign("curve-engine", "cases", 10_000, "host.tests.campaign_curve:curve_engine"),
     Campaign("curve-netlist", "cases", 3_000, "host.tests.campaign_curve:curve_netlist"),
 )
