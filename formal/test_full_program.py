@@ -11,11 +11,12 @@ from formal.states import flow
 
 QUICK = [
     *("SessionKeys", "PeerWrites", "Residue", "Epochs", "SentCounters SESSION", "OnlyPublic nothing"),
-    *("AtRest session", "AtRest bits", "Secrets buffer", "Selected", "ReceivedFrames", "Phases", "Commands"),
+    *("AtRest session", "AtRest bits", "Secrets buffer"),
+    *("Selected", "ReceivedFrames", "SentFrames", "Phases", "Commands"),
     *("PinCounter", "PinTold", "TriesBack", "Controllers", "Shelf", "Signing"),
 ]
 THOROUGH = [
-    *("CommitFirst", "SentCounters PPAKE", "SentCounters OPENING", "HeardCounters", "SentFrames"),
+    *("CommitFirst", "SentCounters PPAKE", "SentCounters OPENING", "HeardCounters"),
     *(f"AtRest {field}" for field in SECRET if field not in ("session", "bits")),
     *(f"Secrets {field}" for field in SECRET if field != "buffer"),
 ]

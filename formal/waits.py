@@ -37,8 +37,11 @@ REFUSED = sum(1 << (DAMAGED | kind) for kind in ErrorKind)
 """What is in its place for a damaged one, which only the admin port shows."""
 PUZZLE = 1 << msg.PUZZLE
 """Of the messages of the registry, the one that has a ciphertext."""
-PLACES = (span(0, FIRST_PLACE), *(1 << place for place in range(FIRST_PLACE, PLACES_END + 1)))
-PLACES = (*PLACES, values_of(lambda k: k > PLACES_END))
+PLACES = (
+    span(0, FIRST_PLACE),
+    *(1 << place for place in range(FIRST_PLACE, PLACES_END + 1)),
+    values_of(lambda k: k > PLACES_END),
+)
 """Blocks of the number of a journal: those of controllers are counted where a reply tells all of them."""
 
 
@@ -139,7 +142,8 @@ class ReceivedFrames(WaitRule):
             note = note._replace(least=max(note.least, self.least(values)))
         known = note.side is not None
         if self.code.writes(i, v.frame):
-            note = note._replace(less=self._changed(i, note.less) if known else None)
+            less = self._changed(i, note.less) if known else None
+            note = note._replace(less=less if less is None or less <= note.least else None)  # it did not wrap
         if self.code.writes(i, v.pad.length):
             sound = known and note.least  # it is not damaged
             note = note._replace(counted=self._changed(i, note.counted) if sound else None)
