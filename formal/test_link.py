@@ -223,10 +223,10 @@ class WorkProperties(PortsProperties):
         dut, job = self.dut, self.dut.job
         waited, at_work, side = Signal(range(WAIT + 2)), Signal(), Signal()
         m.d.comb += at_work.eq(job.step.as_value() != Step.IDLE.value)
-        m.d.sync += [waited.eq(Mux(~at_work | job.active, 0, waited + 1)), side.eq(dut.side)]
+        m.d.sync += side.eq(dut.side)
+        m.d.sync += waited.eq(Mux(~at_work | job.active | (dut.side != side), 0, waited + 1))
         closed = bit(pick(dut.closed, job.side), job.half)
         m.d.comb += [
-            Assume(dut.side == side),
             Assert(waited <= WAIT),
             Assert(~dut.shown | dut.held),
             Assert(~at_work | Mux(job.encoding, closed, dut.complete & ~dut.held)),  # so it does not rest meanwhile
