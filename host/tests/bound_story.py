@@ -465,7 +465,6 @@ class BoundStory(Story):
     def end(self) -> None:
         """A service binds, opens a session and switches, and what it has pairs with the other device."""
         super().end()
-        self.after(self.full)
         self.calls.clear()
         choose = Dice(random.Random(1))
         for name in sorted(self.ledger.bound) or NAMES[:1]:

@@ -396,6 +396,8 @@ class Story:
             twin.admin(bytes([Opcode.DISCONNECT]))
         assert carry([low.connect(self.number(0))], low.peer, high.peer) in (3, 5)
         assert low.model.party.session.session_id == high.model.party.session.session_id
+        for who in (0, 1):
+            self.after(who)
 
     @rule(6, lambda story: story.apart() and None not in story.entries)
     def mend(self, choose: Chooser) -> None:
