@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from ringpair_protocol import ascon
 
-from host.tests.cuts import OPERATIONS, Operations, boundaries, counts, cut
+from host.tests.cuts import ERASE, OPERATIONS, Operations, boundaries, counts, cut
 from host.tests.rules import Dice
 from host.tests.story import Story
 from host.tests.worthless import EVERY, PORTS, Line, genuine
@@ -69,6 +69,11 @@ def cuts(trial: Trial, operations: Operations = OPERATIONS) -> None:
     ]
     trial.notes = {"operations": len(operations), "flash commands": len(commands)}
 
+    def moment(kind: str) -> float:
+        """Late in every second erase: few bits are left then, and blank slots lie between others."""
+        late = kind == ERASE and source.random() < 0.5
+        return 1 - source.random() / 8 if late else source.random()
+
     def attempt(name: str, kind: str, number: int, fraction: float, again: random.Random | None = None) -> None:
         try:
             trial.count(cut(name, kind, number, fraction, again, operations))
@@ -82,9 +87,10 @@ def cuts(trial: Trial, operations: Operations = OPERATIONS) -> None:
                 attempt(name, *case)
         trial.notes["at boundaries"] = trial.tried
         for command in commands * 2:
-            attempt(*command, source.random())
+            attempt(*command, moment(command[1]))
         while trial.left:
-            attempt(*source.choice(commands), source.random(), source)
+            command = source.choice(commands)
+            attempt(*command, moment(command[1]), source)
         trial.notes["inside"] = trial.tried - int(trial.notes["at boundaries"])
 
 

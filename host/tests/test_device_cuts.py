@@ -61,6 +61,12 @@ def test_cut_early_in_a_reset(fraction: float) -> None:
     cut("factory reset", ERASE, 1, fraction)
 
 
+@pytest.mark.parametrize("fraction", [0.94, 0.97])
+def test_cut_late_in_an_erase(fraction: float) -> None:
+    """Few bits of old slots are left, blank ones between them: device and model find the same last one."""
+    cut("rollover to the first sector", ERASE, 1, fraction)
+
+
 @pytest.mark.slow
 def test_cut_everywhere() -> None:
     """Before and behind every flash command of every operation, and at two random moments inside."""

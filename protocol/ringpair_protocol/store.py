@@ -39,6 +39,7 @@ from .records import (
     MAX_PEERS,
     PAGE,
     SECTOR,
+    SLOTS_PER_PAGE,
     SLOTS_PER_SECTOR,
     peer_journal,
     slot_offset,
@@ -261,11 +262,23 @@ class Journal(Generic[T]):
         self.flash.program(self._address(place), bytes(self.slot_length))
 
     def _written(self, sector: int) -> int:
-        """How many slots of a sector have been written."""
-        for slot in range(SLOTS_PER_SECTOR):
-            if self.flash.read(self._address(Place(sector, slot)), MARK) == b"\xff" * MARK:
-                return slot
-        return SLOTS_PER_SECTOR
+        """How many slots of a sector have been written: the last page is looked for by halves, then its last slot.
+
+        After an erase that was cut short there may be blank slots before it. No slot of that sector is live then.
+        """
+
+        def used(slot: int) -> bool:
+            return self.flash.read(self._address(Place(sector, slot)), MARK) != b"\xff" * MARK
+
+        if not used(0):
+            return 0
+        last, half = 0, SLOTS_PER_SECTOR // 2
+        while half >= SLOTS_PER_PAGE:
+            last += half * used(last + half)
+            half //= 2
+        for _ in range(SLOTS_PER_PAGE - 1):
+            last += used(last + 1)
+        return last + 1
 
     def _require_live(self) -> Place:
         if self.live is None:
