@@ -16,9 +16,12 @@ from ringpair_protocol.records import (
     DEVICE_JOURNAL,
     DEVICE_SLOT_LENGTH,
     HEADER_LENGTH,
+    JOURNAL_SECTORS,
     PEER_BASE,
     PEER_SLOT_LENGTH,
     PLAIN_FIELDS,
+    SECTOR,
+    SLOTS_PER_SECTOR,
     peer_journal,
     slot_offset,
 )
@@ -211,6 +214,28 @@ def test_image_of_noise() -> None:
     assert twin.peer(far.start()) == []
     twin.press()
     assert twin.admin_out == [bytes([Event.FAILED, Code.NO_SUCH_PEER, 0xFF])]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sectors_with_holes(seed: int) -> None:
+    """Blank slots, old ones and garbage in any order, in the sectors where the live slot is not: it works on."""
+    source, (twin, (far,)) = random.Random(seed), scene(sessions=2 + 7 * seed)
+    for sector in range(1, JOURNAL_SECTORS):
+        at, share = PEER_BASE + sector * SECTOR, source.random()
+        for number in range(SLOTS_PER_SECTOR):
+            place = at + slot_offset(number)
+            if source.random() < share:
+                twin.device.flash[place : place + PEER_SLOT_LENGTH] = source.choice(
+                    (
+                        bytes(PEER_SLOT_LENGTH),
+                        source.randbytes(PEER_SLOT_LENGTH),
+                        b"\xfe" + b"\xff" * (PEER_SLOT_LENGTH - 1),
+                    )
+                )
+        if source.random() < 0.5:
+            twin.device.flash[at : at + HEADER_LENGTH] = source.randbytes(HEADER_LENGTH)
+    twin.boot()
+    establish(twin, far)
 
 
 def test_stolen_registry() -> None:
